@@ -1,0 +1,86 @@
+"""The command line. Each command is a module of `curate.commands`, imported when it is asked for and not before, so that
+`curate --help` answers at once.
+
+Exit status: 0 done, 1 failed, 2 usage or configuration, 3 tasks pending.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from curate import __version__
+
+#: Command → (module that ends in `command`, one line for the overview).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("curate.commands.run", "Run a config: read, filter, publish. Run it again to continue."),
+    "check": ("curate.commands.check", "Find every fault of a config before any work starts."),
+    "plan": ("curate.commands.plan", "Show what a run would do, and what it would reuse."),
+    "status": ("curate.commands.status", "Show how far a run is."),
+    "report": ("curate.commands.report", "Show what a run kept and dropped, by step, reason and language."),
+    "inspect": ("curate.commands.inspect", "Look at documents of a run, or at a data file."),
+    "explain": ("curate.commands.explain", "Tell one document's life: values, verdicts, by how much it missed."),
+    "stages": ("curate.commands.stages", "List the steps, or describe one."),
+    "schema": ("curate.commands.schema", "Print the config's JSON Schema, for editors."),
+    "models": ("curate.models_cli", "List and fetch models."),
+    "task": ("curate.commands.task", "Do one task of a run; for schedulers."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on use."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = import_module(COMMANDS[name][0])
+        command: click.Command = module.models if name == "models" else module.command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in COMMANDS:
+            from curate.core.suggest import did_you_mean
+
+            close = did_you_mean(name, COMMANDS)
+            hint = f" Did you mean '{close}'?" if close else ""
+            context.fail(f"there is no command '{name}'.{hint}")
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="curate")
+def cli() -> None:
+    """Make training data: raw multilingual text in, pretraining shards and NER datasets out.
+
+    \b
+    Example: curate run configs/web.yaml
+    """
+
+
+def main() -> None:
+    """Run the command line; every expected error is shown as a diagnostic, never as a traceback."""
+    from curate.core.errors import CurateError
+
+    try:
+        cli(standalone_mode=True)
+    except CurateError as cause:
+        from curate.diagnostics import show
+
+        show(cause)
+        sys.exit(cause.exit_code)
+
+
+if __name__ == "__main__":
+    main()

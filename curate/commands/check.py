@@ -1,0 +1,34 @@
+"""`curate check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from curate.commands.options import config_argument, overrides_option, run_dir_option, update_option
+
+
+@click.command()
+@config_argument
+@overrides_option
+@run_dir_option
+@update_option
+def command(config: Path, overrides: tuple[str, ...], run_dir: Path | None, update: bool) -> None:
+    """Find every fault of a config before any work starts.
+
+    Inputs are listed and their schemas compared, models looked for, columns followed from step to step, outputs tried. All
+    faults are shown at once, in the order of the config's lines; the exit status is then 2.
+
+    \b
+    Example: curate check configs/web.yaml
+    """
+    from curate.session import Request, prepare
+
+    session = prepare(Request(config, overrides, run_dir, update))
+    manifest, plan = session.compiled.manifest, session.compiled.plan
+    size = sum(f.size for f in manifest.files)
+    click.echo(
+        f"{config}: good. {len(manifest.files)} files, {size / 1e6:,.1f} MB; "
+        f"{len(plan.steps)} steps, {len(plan.outputs)} outputs. Next: curate run {config}"
+    )

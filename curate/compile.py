@@ -1,0 +1,354 @@
+"""From a loaded config to a plan: every check that can be made before work starts, all faults at once.
+
+    config → inputs listed and frozen (manifest) → source schema → steps, column by column → outputs → phases
+
+A column is available to a step if the source has it or an earlier step wrote it. Steps are fused into one pass while they
+need the same resources; a pass is cut where GPUs begin or end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from curate import __version__
+from curate.config import Loaded, Step
+from curate.contract import AnyStep, step_fields
+from curate.core.columns import REASONS, qualified
+from curate.core.errors import CurateError, Problem
+from curate.core.layout import RunFolder
+from curate.core.manifest import InputSpec, Manifest
+from curate.core.models import models_folder
+from curate.core.overlay import DROP, DROP_REASONS, TEXT_BYTES
+from curate.core.plan import OutputPlan, Phase, Plan, StepPlan, digest, packed_schema
+from curate.core.stage import Annotator, Context
+from curate.core.suggest import did_you_mean
+from curate.io.listing import build_manifest
+from curate.io.source import source_schema
+from curate.outputs import output_plans
+from curate.stages import kind as kind_of
+from curate.validation import in_order
+from curate.yaml_source import KeyPath
+
+#: Raised when the meaning of what a kind of phase writes changes.
+_VERSIONS: Final = {"ingest": 1, "pass": 1, "count": 1, "exchange": 1, "write": 1}
+#: Names in an overlay that are not columns of steps.
+_OVERLAY_NAMES: Final = (TEXT_BYTES, DROP, DROP_REASONS)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A config that passed every check."""
+
+    plan: Plan
+    manifest: Manifest
+    schema: pa.Schema
+
+
+@dataclass
+class _Checking:
+    """What is known on the way through a config, and what is wrong with it."""
+
+    loaded: Loaded
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, cause: CurateError, path: KeyPath) -> None:
+        """An error from elsewhere, placed at a part of the config."""
+        place = self.loaded.source.value(path)
+        self.problems += [Problem(p.code, p.message, p.help, p.position or place, p.context) for p in cause.problems]
+
+    def fault(self, code: str, message: str, help: str, path: KeyPath, *, key: bool = False) -> None:
+        source = self.loaded.source
+        self.problems.append(Problem(code, message, help, source.key(path) if key else source.value(path)))
+
+    def stop(self) -> None:
+        if self.problems:
+            # Only faults of the config are its own (exit 2); a changed input is the run's (exit 1).
+            raise CurateError(in_order(self.problems, self.loaded.source.file))
+
+
+def compile_run(
+    loaded: Loaded, folder: RunFolder, *, previous: Manifest | None = None, update: bool = False
+) -> Compiled:
+    """Check everything and plan the run. Raises all faults at once, in the order of the config's lines.
+
+    previous: the manifest frozen by an earlier run in the same folder; without `update` the inputs must not differ.
+    """
+    checking = _Checking(loaded)
+    checking.problems += loaded.unset_variables(os.environ)
+    checking.stop()
+    specs = _specs(loaded)
+    manifest, source = _inputs(checking, specs, previous, update)
+    context = Context(models=models_folder(), scratch=folder.root / "cache", offline=_offline())
+    steps, after = _steps(checking, source, context)
+    language = _language(checking, after)
+    outputs = output_plans(loaded, after, language, folder, specs, checking.problems) if after is not None else ()
+    checking.stop()
+    assert manifest is not None
+    assert source is not None
+    assert after is not None
+    config = _provenance(loaded)
+    phases = _phases(manifest, steps, outputs, language, config)
+    plan = Plan(
+        name=loaded.config.name,
+        version=__version__,
+        language=language,
+        source=packed_schema(source),
+        inputs=specs,
+        phases=phases,
+        outputs=outputs,
+        models=str(context.models),
+        local_tmp=loaded.config.execution.local_tmp,
+        offline=context.offline,
+        config=config,
+    )
+    return Compiled(plan, manifest, after)
+
+
+def _offline() -> bool:
+    return os.environ.get("CURATE_OFFLINE", "") not in ("", "0")
+
+
+def _specs(loaded: Loaded) -> tuple[InputSpec, ...]:
+    """Inputs with their environment variables put in."""
+    from dataclasses import replace
+
+    from curate.environment import expand
+
+    specs = []
+    for entry in loaded.config.input:
+        spec = entry.spec()
+        listed = expand(spec.list_file, os.environ) if spec.list_file is not None else None
+        paths = tuple(expand(p, os.environ) for p in spec.paths)
+        specs.append(replace(spec, paths=paths, list_file=listed))
+    return tuple(specs)
+
+
+def _inputs(
+    checking: _Checking, specs: tuple[InputSpec, ...], previous: Manifest | None, update: bool
+) -> tuple[Manifest | None, pa.Schema | None]:
+    path: KeyPath = ("input",)
+    try:
+        manifest = build_manifest(specs, previous=previous, update=update)
+    except CurateError as cause:
+        if cause.exit_code == 1:
+            raise
+        checking.add(cause, path)
+        return None, None
+    try:
+        return manifest, source_schema(manifest, specs)
+    except CurateError as cause:
+        checking.add(cause, path)
+        return manifest, None
+
+
+def _steps(
+    checking: _Checking, schema: pa.Schema | None, context: Context
+) -> tuple[list[tuple[StepPlan, float]], pa.Schema | None]:
+    """Each step's plan with the GPUs it needs, and the schema after the last; schema None: unknown, checks skipped."""
+    plans: list[tuple[StepPlan, float]] = []
+    built: list[tuple[Step, AnyStep]] = []
+    for step in checking.loaded.config.steps:
+        instance = _built(checking, step)
+        if instance is not None:
+            built.append((step, instance))
+    writers = {name: step.name for step, instance in built for name in _written(step, instance)}
+    for step, instance in built:
+        artifacts = _artifacts(checking, step, instance, context)
+        before = len(checking.problems)
+        if schema is not None:
+            _check_columns(checking, step, instance, schema, writers)
+        plan = _step_plan(step, instance, artifacts)
+        plans.append((plan, instance.resources().gpus))
+        if schema is not None and len(checking.problems) == before:
+            schema = pa.schema([*schema, *step_fields(plan, instance)])
+        elif schema is not None:
+            known = [f for f in step_fields(plan, instance) if f.name not in schema.names]
+            schema = pa.schema([*schema, *known])
+    return plans, schema
+
+
+def _built(checking: _Checking, step: Step) -> AnyStep | None:
+    try:
+        if kind_of(step.stage) == "job":
+            checking.fault("C208", f"'{step.use}' is a job, and jobs cannot run yet", "remove it", (*step.path, "use"))
+            return None
+        instance: AnyStep = step.stage(step.options)
+        if step.over is not None:
+            checking.fault(
+                "C208", f"'{step.use}' cannot run over a column", "remove `over:`", (*step.path, "over")
+            )
+        if step.mode == "annotate" and not (isinstance(instance, Annotator) and REASONS in instance.writes()):
+            help = "remove `mode:`; only steps that write reasons are filters"
+            checking.fault("C208", f"'{step.use}' drops no rows by reasons", help, (*step.path, "mode"))
+    except CurateError as cause:
+        checking.add(cause, step.path)
+        return None
+    return instance
+
+
+def _written(step: Step, instance: AnyStep) -> list[str]:
+    return [qualified(step.name, local) for local in instance.writes()] if isinstance(instance, Annotator) else []
+
+
+def _artifacts(checking: _Checking, step: Step, instance: AnyStep, context: Context) -> dict[str, str]:
+    """Checksums of the files that decide a step's output; a missing one is a fault."""
+    if not isinstance(instance, Annotator):
+        return {}
+    try:
+        return {role: _checksum(path) for role, path in instance.artifacts(context).items()}
+    except CurateError as cause:
+        checking.add(cause, step.path)
+    except OSError as cause:
+        checking.fault("C207", f"a file of step '{step.name}' cannot be read: {cause}", "check the path", step.path)
+    return {}
+
+
+def _checksum(path: Path) -> str:
+    import xxhash
+
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_columns(
+    checking: _Checking, step: Step, instance: AnyStep, schema: pa.Schema, writers: Mapping[str, str]
+) -> None:
+    """Columns read must be there, columns written must be new, conditions must fit the types."""
+    loaded = checking.loaded
+    language = loaded.config.language or _first_lid(loaded.config.steps)
+    later = {name: writer for name, writer in writers.items() if name not in schema.names}
+    conditions = ["when"] if step.when is not None else []
+    if step.use == "filters.select":
+        conditions.append("expression")
+    for key in conditions:
+        checking.problems += loaded.condition_problems((*step.path, key), schema, language, later)
+    if step.use != "filters.select":
+        for column in sorted(instance.reads() - set(schema.names)):
+            checking.fault(
+                "C201",
+                f"step '{step.name}' reads '{column}', which is not there yet",
+                _where_from(column, schema.names, later),
+                (*step.path, "use"),
+            )
+    for column in _written(step, instance):
+        if column in schema.names or column in _OVERLAY_NAMES:
+            help = "give the step another name with `as:`"
+            checking.fault("C108", f"the column '{column}' is there already", help, (*step.path, "use"))
+
+
+def _where_from(column: str, names: Sequence[str], later: Mapping[str, str]) -> str:
+    if column in later:
+        return f"move the step '{later[column]}', which writes it, before this one"
+    near = did_you_mean(column, names)
+    return f"did you mean '{near}'?" if near else f"columns here: {', '.join(names[:12])}"
+
+
+def _step_plan(step: Step, instance: AnyStep, artifacts: Mapping[str, str]) -> StepPlan:
+    annotator = isinstance(instance, Annotator)
+    options: dict[str, Any] = step.options.model_dump(mode="json")
+    title = str(options["expression"]) if step.use == "filters.select" else step.use
+    return StepPlan(
+        name=step.name,
+        use=step.use,
+        options=options,
+        version=step.stage.VERSION,
+        kind="annotator" if annotator else "selector",
+        when=step.when,
+        filters=annotator and step.mode == "filter" and REASONS in instance.writes(),
+        reads=tuple(sorted(instance.reads() | _condition_columns(step))),
+        writes={qualified(step.name, k): str(t) for k, t in instance.writes().items()} if annotator else {},
+        title=title,
+        artifacts=dict(artifacts),
+        provenance=dict(instance.provenance()) if annotator else {},
+    )
+
+
+def _condition_columns(step: Step) -> frozenset[str]:
+    from curate.core.expression import parse
+
+    return parse(step.when).columns if step.when is not None else frozenset()
+
+
+def _first_lid(steps: Sequence[Step]) -> str | None:
+    """`lid__lang` of the first language identification step."""
+    for step in steps:
+        if step.use.startswith("lid."):
+            return qualified(step.name, "lang")
+    return None
+
+
+def _language(checking: _Checking, schema: pa.Schema | None) -> str | None:
+    """The ledger's language column: the config's, else the first LID step's, else none."""
+    config = checking.loaded.config
+    column = config.language or _first_lid(config.steps)
+    if schema is None or column is None:
+        return column
+    if column not in schema.names:
+        near = did_you_mean(column, schema.names)
+        help = f"did you mean '{near}'?" if near else "name a column of the input or of a LID step"
+        checking.fault("C201", f"there is no column '{column}'", help, ("language",))
+    elif schema.field(column).type != pa.string():
+        kind = schema.field(column).type
+        checking.fault("C206", f"the language column '{column}' is {kind}", "name a column of strings", ("language",))
+    return column
+
+
+def _provenance(loaded: Loaded) -> dict[str, Any]:
+    """The config as it goes into published metadata: what decides the content, without paths and execution."""
+    config = loaded.config
+    return {
+        "name": config.name,
+        "steps": [
+            {"use": s.use, "as": s.name, "when": s.when, "mode": s.mode, **s.options.model_dump(mode="json")}
+            for s in config.steps
+        ],
+        "publish": [p.model_dump(mode="json", exclude={"path"}) for p in config.publish],
+    }
+
+
+def _phases(
+    manifest: Manifest,
+    steps: Sequence[tuple[StepPlan, float]],
+    outputs: Sequence[OutputPlan],
+    language: str | None,
+    config: Mapping[str, Any],
+) -> tuple[Phase, ...]:
+    """Phases in order, each with the fingerprint of what it does and of everything before it."""
+    phases: list[Phase] = []
+    upstream = digest("ingest", _VERSIONS["ingest"])
+    if manifest.ingest:
+        phases.append(Phase("ingest", "ingest", upstream))
+    for number, (group, gpus) in enumerate(_fused(steps), start=1):
+        upstream = digest("pass", _VERSIONS["pass"], upstream, language, [s.identity() for s in group])
+        phases.append(Phase(f"pass{number}", "pass", upstream, tuple(group), resources={"gpus": gpus}))
+    for output in outputs:
+        counted = digest("count", _VERSIONS["count"], upstream, output.selection())
+        spread = digest(
+            "exchange", _VERSIONS["exchange"], upstream, language, output.selection(), output.arrangement()
+        )
+        written = digest("write", _VERSIONS["write"], spread, __version__, config, output.licence, output.title)
+        phases.append(Phase(f"{output.name}.count", "count", counted, output=output.name))
+        phases.append(Phase(f"{output.name}.exchange", "exchange", spread, output=output.name))
+        phases.append(Phase(f"{output.name}.write", "write", written, output=output.name))
+    return tuple(phases)
+
+
+def _fused(steps: Sequence[tuple[StepPlan, float]]) -> list[tuple[list[StepPlan], float]]:
+    """Neighbouring steps with the same number of GPUs in one pass; without steps, one pass that only reads."""
+    groups: list[tuple[list[StepPlan], float]] = []
+    for plan, gpus in steps:
+        if groups and groups[-1][1] == gpus:
+            groups[-1][0].append(plan)
+        else:
+            groups.append(([plan], gpus))
+    return groups or [([], 0)]
+

@@ -1,0 +1,63 @@
+"""What the runner holds a step to: the columns and types it declared, one value for every row it was given.
+
+A step that breaks this is a bug in the step, so the error names it and says what was declared and what came back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from curate.core.batch import DocBatch
+from curate.core.columns import qualified
+from curate.core.errors import CurateError, error
+from curate.core.plan import StepPlan
+from curate.core.stage import Annotator, Selector
+
+AnyStep = Annotator[Any] | Selector[Any]
+
+
+def step_fields(plan: StepPlan, step: AnyStep) -> list[pa.Field]:
+    """The fields a step adds to an overlay: global names; step, version and provenance in the metadata."""
+    if not isinstance(step, Annotator):
+        return []
+    facts = {"step": plan.use, "version": str(plan.version), **plan.provenance}
+    metadata = {f"curate.{key}": value for key, value in facts.items()}
+    return [pa.field(qualified(plan.name, local), kind, metadata=metadata) for local, kind in step.writes().items()]
+
+
+def checked_columns(
+    plan: StepPlan, step: Annotator[Any], returned: Mapping[str, pa.Array], batch: DocBatch
+) -> dict[str, pa.Array]:
+    """What an annotator returned, under global names, in declared order."""
+    declared = step.writes()
+    if returned.keys() != declared.keys():
+        raise _broken(plan, f"declared the columns {sorted(declared)} and returned {sorted(returned)}")
+    return {
+        qualified(plan.name, local): checked_column(plan, local, returned[local], kind, batch)
+        for local, kind in declared.items()
+    }
+
+
+def checked_column(plan: StepPlan, name: str, column: pa.Array, kind: pa.DataType, batch: DocBatch) -> pa.Array:
+    """One returned column: an Array of the declared type with a value for every row."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if not isinstance(column, pa.Array):
+        raise _broken(plan, f"returned {type(column).__name__} for '{name}', not an Arrow array")
+    if len(column) != batch.num_rows:
+        raise _broken(plan, f"returned {len(column)} values of '{name}' for {batch.num_rows} rows")
+    if column.type != kind:
+        raise _broken(plan, f"returned '{name}' as {column.type}, not {kind}")
+    return column
+
+
+def _broken(plan: StepPlan, what: str) -> CurateError:
+    return error(
+        "R303",
+        f"step '{plan.name}' ({plan.use}) {what}",
+        help="this is a fault of the step: it breaks the contract in curate/core/stage.py",
+        step=plan.name,
+    )

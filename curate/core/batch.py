@@ -1,0 +1,109 @@
+"""`DocBatch`: a `pyarrow.RecordBatch` of documents with what every step of a pass shares, computed once.
+
+In: a record batch with `doc: int64`, `text: string` (never null, never larger than 2 GB in all) and whatever
+columns the steps ask for. Tokens and lines are computed on first use, straight from the offset and data
+buffers, and are carried along when columns are appended or rows are filtered, so that a pass tokenises a text
+once. A rewritten text starts anew.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from curate.core.columns import TEXT
+from curate.core.text.carry import Move
+from curate.core.text.lines import Lines, split_lines
+from curate.core.text.tokens import Tokens, tokenize
+
+
+class DocBatch:
+    """Documents, row for row. Immutable: `filter` gives a new batch.
+
+    record: columns by global name; `text` is `string` without nulls.
+    language: name of the column that holds the language (`deu_Latn`), or None before one is known.
+    """
+
+    def __init__(self, record: pa.RecordBatch, *, language: str | None = None) -> None:
+        self.record = record
+        self.language = language
+
+    @property
+    def num_rows(self) -> int:
+        return int(self.record.num_rows)
+
+    def column(self, name: str) -> pa.Array:
+        """The column of that global name; KeyError if the batch lacks it."""
+        return self.record.column(name)
+
+    def has(self, name: str) -> bool:
+        return name in self.record.schema.names
+
+    @property
+    def text(self) -> pa.StringArray:
+        return self.record.column(TEXT)
+
+    @cached_property
+    def text_bytes(self) -> npt.NDArray[np.int64]:
+        """Length of each text in bytes of UTF-8: int64[rows]."""
+        offsets, _ = text_buffers(self.text)
+        return np.diff(offsets).astype(np.int64)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """Words, numbers, punctuation of every text, as spans of its bytes; see `curate.core.text.tokens`."""
+        return tokenize(*text_buffers(self.text))
+
+    @cached_property
+    def lines(self) -> Lines:
+        """Lines of every text, as spans of its bytes; see `curate.core.text.lines`."""
+        return split_lines(*text_buffers(self.text))
+
+    @property
+    def languages(self) -> pa.StringArray | None:
+        """Language of each row (`deu_Latn`, null where unknown), or None if no step has identified it yet."""
+        if self.language is None or not self.has(self.language):
+            return None
+        return self.record.column(self.language)
+
+    def append(self, columns: dict[str, pa.Array]) -> DocBatch:
+        """The same rows with more columns (a column of the same name is replaced); shared work is kept."""
+        arrays = {name: self.record.column(name) for name in self.record.schema.names}
+        arrays.update(columns)
+        batch = DocBatch(pa.RecordBatch.from_pydict(arrays), language=self.language)
+        if TEXT not in columns:
+            self._share_with(batch)
+        return batch
+
+    def filter(self, mask: npt.NDArray[np.bool_]) -> DocBatch:
+        """The rows where mask: bool[rows] is true, in order; shared work is carried along."""
+        if mask.all():
+            return self
+        batch = DocBatch(self.record.filter(pa.array(mask)), language=self.language)
+        known = self.__dict__
+        if "text_bytes" in known:
+            batch.__dict__["text_bytes"] = self.text_bytes[mask]
+        if "tokens" in known or "lines" in known:
+            move = Move.between(mask, text_buffers(self.text)[0], *text_buffers(batch.text))
+            if "tokens" in known:
+                batch.__dict__["tokens"] = move.tokens(self.tokens)
+            if "lines" in known:
+                batch.__dict__["lines"] = move.lines(self.lines)
+        return batch
+
+    def _share_with(self, other: DocBatch) -> None:
+        for name in ("text_bytes", "tokens", "lines"):
+            if name in self.__dict__:
+                other.__dict__[name] = self.__dict__[name]
+
+
+def text_buffers(text: pa.StringArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+    """Offsets int32[rows + 1] into data uint8[bytes]: views of the array's own buffers, its slice applied."""
+    _, offsets, data = text.buffers()
+    if offsets is None or len(text) == 0:  # Arrow allows an empty array to have no offsets at all
+        return np.zeros(1, np.int32), np.zeros(0, np.uint8)
+    ends = np.frombuffer(offsets, np.int32)[text.offset : text.offset + len(text) + 1]
+    return ends, np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)

@@ -1,0 +1,238 @@
+"""Commit: how a unit becomes done, once, whoever tries.
+
+A task writes the outputs of a unit under its attempt's own names, makes them durable, and then creates the done-file
+with `link`, which fails if another attempt was first. The winner's outputs count; the loser removes its own and goes on.
+So a kill at any moment leaves either no done-file (the unit is pending) or a whole one.
+
+    done/<phase>/<unit>-<fingerprint>.json = {"unit", "fingerprint", "task", "attempt", "rows", "bytes",
+                                              "outputs": {role: {"path", "bytes", "checksum"}}, "facts": {…}}
+
+`facts` is what the next phases need without opening the outputs (such as the partitions of an exchange file). When a
+phase ends its done-files are merged into `all.json`, and its counters into one `.jsonl`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from curate.core.errors import error
+from curate.core.layout import RunFolder
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that a done-file vouches for. path: below the run folder, or absolute; checksum: XXH3-128, hex."""
+
+    path: str
+    bytes: int
+    checksum: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """One finished unit. rows: rows that entered it; bytes: bytes it wrote."""
+
+    unit: int
+    fingerprint: str
+    task: int
+    attempt: str
+    rows: int
+    bytes: int
+    outputs: Mapping[str, Output]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=True)
+
+    @staticmethod
+    def from_dict(raw: Mapping[str, Any]) -> Done:
+        return Done(**{**raw, "outputs": {k: Output(**v) for k, v in raw["outputs"].items()}})
+
+
+def describe(folder: RunFolder, path: Path) -> Output:
+    """Size and checksum of a finished file, after it has been made durable."""
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        while block := file.read(1 << 20):
+            digest.update(block)
+    inside = path.is_relative_to(folder.root)
+    return Output(folder.relative(path) if inside else str(path), path.stat().st_size, digest.hexdigest())
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a small file as a whole: readers see the old text or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_done(folder: RunFolder, phase: str, done: Done) -> bool:
+    """Create the done-file exclusively. False if another attempt was first; its outputs count, not ours."""
+    final = folder.done(phase, done.unit, done.fingerprint)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(f".{final.stem}.{done.attempt}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(done.to_json())
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(temporary, final)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def remove_outputs(folder: RunFolder, done: Done) -> None:
+    """Remove what an attempt wrote, after it lost or when its phase is out of date."""
+    for output in done.outputs.values():
+        folder.absolute(output.path).unlink(missing_ok=True)
+
+
+def read_done(folder: RunFolder, phase: str) -> dict[int, list[Done]]:
+    """Every done record of a phase by unit, whatever its fingerprint."""
+    found: dict[int, list[Done]] = {}
+    merged = folder.all_done(phase)
+    if merged.exists():
+        for raw in _load_json(merged):
+            found.setdefault(raw["unit"], []).append(Done.from_dict(raw))
+    place = folder.done_folder(phase)
+    for path in sorted(place.glob("[0-9]*.json")) if place.exists() else ():
+        done = Done.from_dict(_load_json(path))
+        if all(done.fingerprint != other.fingerprint for other in found.get(done.unit, [])):
+            found.setdefault(done.unit, []).append(done)
+    return found
+
+
+def _load_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as cause:
+        raise error(
+            "R306",
+            f"the done-file {path} is damaged: {cause}",
+            help="remove the file: its units will be computed again",
+            file=str(path),
+        ) from cause
+
+
+def finished(
+    folder: RunFolder, phase: str, fingerprints: Mapping[int, str], present: Callable[[Done], bool] | None = None
+) -> dict[int, Done]:
+    """Done records that count: right fingerprint, every output in place with its recorded size.
+
+    present: another way to tell whether the outputs are in place, for outputs that are moved after the commit.
+    """
+    result: dict[int, Done] = {}
+    for unit, records in read_done(folder, phase).items():
+        for done in records:
+            there = present(done) if present is not None else outputs_present(folder, done)
+            if fingerprints.get(unit) == done.fingerprint and there:
+                result[unit] = done
+    return result
+
+
+def outputs_present(folder: RunFolder, done: Done) -> bool:
+    """Every output of the record is where it should be and as long as it was."""
+    return all(_size(folder.absolute(o.path)) == o.bytes for o in done.outputs.values())
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def forget(folder: RunFolder, phase: str, keep: Mapping[int, Done]) -> None:
+    """Remove the done records of a phase that no longer count, with their outputs, and attempts nobody vouches for.
+
+    keep: the records that count. Only one process may do this at a time: the one that holds the run's lock.
+    """
+    kept_files = {folder.absolute(o.path) for done in keep.values() for o in done.outputs.values()}
+    stale = [
+        done
+        for records in read_done(folder, phase).values()
+        for done in records
+        if keep.get(done.unit) is None or keep[done.unit].attempt != done.attempt
+    ]
+    if stale:
+        _write_merged(folder, phase, keep)
+    for done in stale:
+        for output in done.outputs.values():
+            if folder.absolute(output.path) not in kept_files:
+                folder.absolute(output.path).unlink(missing_ok=True)
+    for kind in ("overlays", "exchange", "quarantine", "counters"):
+        _sweep(folder.root / kind / phase, kept_files)
+    place = folder.done_folder(phase)
+    for path in place.glob(".*.tmp") if place.exists() else ():
+        path.unlink(missing_ok=True)
+
+
+def _sweep(place: Path, kept: set[Path]) -> None:
+    for path in place.iterdir() if place.exists() else ():
+        if path not in kept:
+            path.unlink(missing_ok=True)
+
+
+def compact(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> dict[int, Done]:
+    """Merge a finished phase's done-files into one, and its counters; returns the records as they now stand.
+
+    Safe to kill anywhere: the merged files are written whole before the single ones go.
+    """
+    if len(records) < 2:
+        return dict(records)
+    lines = dict(read_counters(folder, phase, records))
+    text = "".join(json.dumps({"unit": u, "counters": lines[u]}) + "\n" for u in sorted(lines))
+    merged = folder.all_counters(phase, xxhash.xxh3_64_hexdigest(text.encode()))
+    write_atomically(merged, text)
+    output = describe(folder, merged)
+    compacted = {
+        unit: dataclasses.replace(done, outputs={**done.outputs, "counters": output}) if unit in lines else done
+        for unit, done in records.items()
+    }
+    _write_merged(folder, phase, compacted)
+    for old in {done.outputs["counters"].path for done in records.values() if "counters" in done.outputs}:
+        if folder.absolute(old) != merged:
+            folder.absolute(old).unlink(missing_ok=True)
+    return compacted
+
+
+def _write_merged(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> None:
+    text = "[" + ",\n".join(records[u].to_json() for u in sorted(records)) + "]\n"
+    write_atomically(folder.all_done(phase), text)
+    for path in folder.done_folder(phase).glob("[0-9]*.json"):
+        path.unlink(missing_ok=True)
+
+
+def read_counters(
+    folder: RunFolder, phase: str, records: Mapping[int, Done]
+) -> Iterable[tuple[int, dict[str, Any]]]:
+    """The counters of each unit, from single files or the merged one."""
+    merged: dict[str, dict[int, dict[str, Any]]] = {}
+    for unit in sorted(records):
+        output = records[unit].outputs.get("counters")
+        if output is None:
+            continue
+        path = folder.absolute(output.path)
+        if path.suffix == ".json":
+            yield unit, json.loads(path.read_text(encoding="utf-8"))
+            continue
+        if output.path not in merged:
+            with path.open(encoding="utf-8") as file:
+                merged[output.path] = {raw["unit"]: raw["counters"] for raw in map(json.loads, file)}
+        yield unit, merged[output.path][unit]

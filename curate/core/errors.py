@@ -1,0 +1,281 @@
+"""Every error of `curate` is a list of problems: each has a code, a sentence, a place and one thing to do next.
+
+The code's family says what kind of fault it is and which exit status the command ends with:
+
+    C1  the text of the config          C2  what the config asks for        exit 2
+    D4  data and E5 environment, found before work starts                    exit 2
+    R3  the run; D4 and E5 while it works                                    exit 1
+
+`CATALOGUE` is the only list of codes. `docs/errors.md` is generated from it, and tests provoke each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a code means and what to do about it: one entry of `docs/errors.md`."""
+
+    title: str
+    meaning: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in a text file: `line` and `column` count from 1; `length` characters are marked."""
+
+    file: str
+    line: int
+    column: int
+    length: int = 1
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault. `context` names where a run-time fault happened: phase, unit, file, row."""
+
+    code: str
+    message: str
+    help: str = ""
+    position: Position | None = None
+    context: Mapping[str, object] = field(default_factory=dict)
+
+
+class CurateError(Exception):
+    """One or more problems that end the command. `exit_code` is 2 before work starts and 1 while it works."""
+
+    def __init__(self, problems: Iterable[Problem], *, exit_code: int | None = None) -> None:
+        self.problems = tuple(problems)
+        self.exit_code = exit_code if exit_code is not None else _exit_code(self.problems)
+        super().__init__("; ".join(f"{p.code}: {p.message}" for p in self.problems))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (self.problems, self.exit_code))
+
+
+def _rebuild(problems: tuple[Problem, ...], exit_code: int) -> CurateError:
+    return CurateError(problems, exit_code=exit_code)
+
+
+def _exit_code(problems: tuple[Problem, ...]) -> int:
+    return 1 if any(p.code.startswith("R") for p in problems) else 2
+
+
+def error(
+    code: str,
+    message: str,
+    *,
+    help: str = "",
+    position: Position | None = None,
+    exit_code: int | None = None,
+    **context: object,
+) -> CurateError:
+    """A `CurateError` with one problem: `raise error("D401", "…", help="…", file=path)`."""
+    return CurateError([Problem(code, message, help, position, context)], exit_code=exit_code)
+
+
+CATALOGUE: Final[dict[str, Entry]] = {
+    "C101": Entry(
+        "The config is not YAML",
+        "The file cannot be read as YAML 1.2 in UTF-8 with a mapping at its top: a syntax error, a tab, "
+        "a key given twice, an alias without anchor, or a file that is not there.",
+        "Correct the line that is shown. Quote a value that holds `: ` or ` #`, and indent with spaces.",
+    ),
+    "C102": Entry(
+        "A value does not fit",
+        "A key has a value of another type, or outside what it may be. A quoted number is text, and `3` "
+        "is no text.",
+        "Give the key a value of the kind that the message names.",
+    ),
+    "C103": Entry(
+        "Unknown key",
+        "Nothing reads this key here, so it would have no effect.",
+        "Correct the spelling, or remove the key. `curate stages NAME` lists the options of a step.",
+    ),
+    "C104": Entry(
+        "A key is missing",
+        "A key that has no default is not there.",
+        "Add the key.",
+    ),
+    "C105": Entry(
+        "Unknown step",
+        "No module of `lid`, `filters`, `dedup` or of an installed package has the name after `use:`.",
+        "Correct the name; `curate stages` lists the steps there are.",
+    ),
+    "C106": Entry(
+        "An expression cannot be read",
+        "The text of `select:`, `when:` or `where:` is not a condition, or the pattern of `matches` is "
+        "not a regular expression.",
+        "Correct the place under the carets. Texts stand in quotes; conditions are joined by `and` and `or`.",
+    ),
+    "C107": Entry(
+        "Unknown language",
+        "A language is written in another way than ISO 639-3 and script, so it would match no document.",
+        "Write it like `deu_Latn`; the message suggests the code that is probably meant.",
+    ),
+    "C108": Entry(
+        "Two things have one name",
+        "Two steps, inputs or outputs have the same name, so that their columns or files could not be "
+        "told apart.",
+        "Give one of them another name: `as:` for a step, `name:` for an input or output.",
+    ),
+    "C109": Entry(
+        "An environment variable is not set",
+        "A path uses `$NAME` or `${NAME}`, and the environment has no such variable.",
+        "Export it, or give a default: `${NAME:-data}`.",
+    ),
+    "C110": Entry(
+        "An override does not fit",
+        "`--set key.path=value` has no `=`, names an item that is not there, or has a value that is not "
+        "YAML.",
+        "Write it like `--set steps.lid.top_k=3` or `--set execution.workers=4`.",
+    ),
+    "C201": Entry(
+        "A column is not there",
+        "A step or an output asks for a column that neither the input nor a step before it has.",
+        "Correct the name, or move the step behind the one that writes the column.",
+    ),
+    "C202": Entry(
+        "Two outputs in one place",
+        "Two outputs, or an output and the run folder or an input, lie in one another.",
+        "Give each output a folder of its own.",
+    ),
+    "C203": Entry(
+        "An input matches nothing",
+        "No file fits a path or pattern of `input:`, or two files would have the same name.",
+        "Correct the pattern; the message names the nearest folder that exists.",
+    ),
+    "C204": Entry(
+        "Inputs do not fit together",
+        "A column has one type in one file and another type in another.",
+        "Give it one type under `columns:`, or another name in one of the inputs.",
+    ),
+    "C205": Entry(
+        "An output cannot be written",
+        "The folder of an output cannot be made or written, or holds data that this run did not write.",
+        "Choose another `path`, change its permissions, or move the other data away.",
+    ),
+    "C206": Entry(
+        "Types do not fit",
+        "An expression compares, adds or searches values of kinds that do not go together, such as text "
+        "and a number.",
+        "Compare like with like: numbers without quotes, texts in quotes.",
+    ),
+    "C207": Entry(
+        "Unknown model",
+        "No model is registered under that name.",
+        "Correct the name; `curate models` lists the models there are.",
+    ),
+    "C208": Entry(
+        "A step cannot be used this way",
+        "`mode:` or `over:` is given to a step that it has no meaning for.",
+        "Remove the key, or use another step.",
+    ),
+    "R301": Entry(
+        "Inputs have changed",
+        "Files are not what they were when the run was planned: added, removed, or written anew.",
+        "`--update` takes new files into the run, `--force` starts anew.",
+    ),
+    "R302": Entry(
+        "The run folder is in use",
+        "Another process works in this run folder.",
+        "Wait until it has ended, or give this run a folder of its own with `--run-dir`.",
+    ),
+    "R303": Entry(
+        "A task failed",
+        "A task ended with an error, on every attempt.",
+        "Correct what the message says and run again; finished units are kept.",
+    ),
+    "R304": Entry(
+        "A worker was killed",
+        "The system ended a worker process, mostly because memory ran out.",
+        "Use fewer workers, or give the run more memory, and run again.",
+    ),
+    "R305": Entry(
+        "The ledger does not balance",
+        "Rows in are not rows kept, dropped and quarantined. Nothing is published.",
+        "This is a fault of curate or of a step: report it with the run folder's `plan.json` and `counters`.",
+    ),
+    "R306": Entry(
+        "A recorded output is missing",
+        "A file that a finished unit wrote is gone or has another size.",
+        "Run again; what is missing is computed anew.",
+    ),
+    "R307": Entry(
+        "There is no such run",
+        "The argument is neither a run folder, nor the name of a run below `runs/`, nor a config that "
+        "was run.",
+        "Give the config file, or the run folder.",
+    ),
+    "R308": Entry(
+        "There is no such document",
+        "No document of the run has that id or number.",
+        "Copy the id from the data, from `curate inspect` or from a report.",
+    ),
+    "R309": Entry(
+        "Not a run folder of this version",
+        "The folder holds something else, a damaged plan, or a run of another version of curate.",
+        "Choose a new folder with `--run-dir`, use the version that made it, or start anew with `--force`.",
+    ),
+    "R310": Entry(
+        "Interrupted",
+        "The run was stopped by a signal.",
+        "Run again; it continues with what is not finished.",
+    ),
+    "D401": Entry(
+        "A file cannot be read",
+        "A data file is empty, cut off, damaged, or of another format.",
+        "Fetch or write it again, or set `on_error: quarantine` to go on without what cannot be read.",
+    ),
+    "D402": Entry(
+        "A column is missing in a file",
+        "A file lacks the text, or a field that `columns:` names.",
+        "Say which field it is: `columns: {text: body}`.",
+    ),
+    "D403": Entry(
+        "A column has the wrong type in a file",
+        "A file's column cannot be read as the type that is needed, such as a text that is a list.",
+        "Name another field under `columns:`.",
+    ),
+    "E501": Entry(
+        "No space left",
+        "The disk or the quota is full.",
+        "Free some space and run again; it continues.",
+    ),
+    "E502": Entry(
+        "A step cannot be imported",
+        "A step's module, or a package that it needs, fails on import, or defines no step.",
+        "Install the package that the message names, or correct the module.",
+    ),
+    "E503": Entry(
+        "The network cannot be reached",
+        "A file has to be fetched, and the network or the host is not there.",
+        "Check the connection, or fetch the file elsewhere and put it in the folder that the message names.",
+    ),
+    "E504": Entry(
+        "A model is not here",
+        "A step needs a model that was not fetched; work never fetches by itself.",
+        "Run `curate models pull NAME`.",
+    ),
+    "E505": Entry(
+        "A file is not what it should be",
+        "The SHA-256 of a fetched file is not the one on record.",
+        "Remove the file and fetch it again.",
+    ),
+    "E506": Entry(
+        "Not allowed",
+        "A file or folder cannot be opened: its permissions, the disk or the store refuse.",
+        "Change the permissions, or use another place.",
+    ),
+    "E507": Entry(
+        "A model cannot be used",
+        "A file that was given as a model is not one, or not one for this step.",
+        "Give a model of the kind that the message names.",
+    ),
+}

@@ -1,0 +1,190 @@
+"""The plan: what a run does, as JSON that any worker can read. No code and no pickles are in it.
+
+A config compiles to phases in order. A phase is a set of independent units; a unit is done when a done-file says so.
+
+    ingest               unit = ingest unit     JSONL files → Parquet shards
+    pass1, pass2, …      unit = shard           steps, fused while they need the same resources → overlays
+    <output>.count       unit = shard           rows and bytes per partition
+    <output>.exchange    unit = shard           kept rows, sorted by the row group they will stand in
+    <output>.write       unit = output file     the published Parquet file
+
+Fingerprints decide what must be computed again. A unit's fingerprint is the phase's (steps' options and versions, and
+everything upstream) with the identity of its own shard; the units of `exchange` and `write` depend on all shards. Paths,
+executor, tasks, workers and times are in none of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import heapq
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from curate.core.manifest import ColumnSpec, InputSpec
+
+PhaseKind = Literal["ingest", "pass", "count", "exchange", "write"]
+
+#: Raised when the files in a run folder change their form; older folders are then refused or computed anew.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """A configured step. writes: global column → Arrow type as text. artifacts: role → checksum of the file."""
+
+    name: str
+    use: str
+    options: Mapping[str, Any]
+    version: int
+    kind: Literal["annotator", "selector"]
+    when: str | None
+    filters: bool
+    reads: tuple[str, ...]
+    writes: Mapping[str, str]
+    title: str
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def identity(self) -> list[Any]:
+        """What decides this step's output."""
+        return [
+            self.name,
+            self.use,
+            dict(self.options),
+            self.version,
+            self.when,
+            self.filters,
+            dict(self.artifacts),
+        ]
+
+
+@dataclass(frozen=True)
+class OutputPlan:
+    """One published data set. columns: published name → global name; path is absolute. seed: of the shuffle, or None."""
+
+    name: str
+    path: str
+    where: str | None
+    partition_by: str | None
+    shard_bytes: int
+    row_group_bytes: int
+    seed: int | None
+    preset: str | None
+    columns: tuple[tuple[str, str], ...]
+    licence: str | None = None
+    title: str | None = None
+
+    def selection(self) -> list[Any]:
+        """What decides which rows are published and how they are counted."""
+        return [self.name, self.where, self.partition_by]
+
+    def arrangement(self) -> list[Any]:
+        """What decides in which file and order they stand, and as what."""
+        return [self.shard_bytes, self.row_group_bytes, self.seed, self.preset, [list(c) for c in self.columns]]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Independent units of one kind. steps: of a pass. output: the name of the output a publish phase works for."""
+
+    name: str
+    kind: PhaseKind
+    fingerprint: str
+    steps: tuple[StepPlan, ...] = ()
+    output: str | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a worker needs besides the manifest. source: the schema of the documents as read, serialised, base64."""
+
+    name: str
+    version: str
+    language: str | None
+    source: str
+    inputs: tuple[InputSpec, ...]
+    phases: tuple[Phase, ...]
+    outputs: tuple[OutputPlan, ...]
+    models: str
+    local_tmp: str | None
+    offline: bool
+    config: Mapping[str, Any]
+    format: int = FORMAT
+
+    def phase(self, name: str) -> Phase:
+        return next(p for p in self.phases if p.name == name)
+
+    def output(self, name: str) -> OutputPlan:
+        return next(o for o in self.outputs if o.name == name)
+
+    @cached_property
+    def source_schema(self) -> pa.Schema:
+        """Columns of the documents as they are read."""
+        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.source)))
+
+    @property
+    def passes(self) -> tuple[Phase, ...]:
+        return tuple(p for p in self.phases if p.kind == "pass")
+
+    @property
+    def steps(self) -> tuple[StepPlan, ...]:
+        return tuple(s for p in self.passes for s in p.steps)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=True) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> Plan:
+        raw = json.loads(text)
+        return Plan(
+            **{
+                **raw,
+                "inputs": tuple(_input(i) for i in raw["inputs"]),
+                "phases": tuple(_phase(p) for p in raw["phases"]),
+                "outputs": tuple(
+                    OutputPlan(**{**o, "columns": tuple((a, b) for a, b in o["columns"])}) for o in raw["outputs"]
+                ),
+            }
+        )
+
+
+def _input(raw: dict[str, Any]) -> InputSpec:
+    columns = {name: ColumnSpec(**spec) for name, spec in raw["columns"].items()}
+    return InputSpec(**{**raw, "paths": tuple(raw["paths"]), "columns": columns})
+
+
+def _phase(raw: dict[str, Any]) -> Phase:
+    return Phase(**{**raw, "steps": tuple(StepPlan(**{**s, "reads": tuple(s["reads"])}) for s in raw["steps"])})
+
+
+def packed_schema(schema: pa.Schema) -> str:
+    """A schema as text for a plan."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode("ascii")
+
+
+def digest(*parts: Any) -> str:
+    """SHA-256 of parts as canonical JSON, hex."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def pack(sizes: Mapping[int, int], tasks: int) -> list[list[int]]:
+    """Divide units into at most `tasks` tasks of about equal size, each with at least one unit.
+
+    sizes: unit → bytes. Longest first onto the lightest task; deterministic. Units within a task are in order.
+    """
+    count = max(1, min(tasks, len(sizes)))
+    heap = [(0, 0, index) for index in range(count)]
+    members: list[list[int]] = [[] for _ in range(count)]
+    for unit in sorted(sizes, key=lambda u: (-sizes[u], u)):
+        load, held, index = heapq.heappop(heap)
+        members[index].append(unit)
+        heapq.heappush(heap, (load + sizes[unit], held + 1, index))
+    return [sorted(m) for m in members if m]

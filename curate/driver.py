@@ -1,0 +1,145 @@
+"""`curate run` from the command line's side: prepare, lock, execute with live progress, report, and the exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from collections.abc import Iterator
+from pathlib import Path
+
+from curate import diagnostics
+from curate.config_file import Execution as ExecutionConfig
+from curate.core.errors import CurateError, error
+from curate.core.layout import RunFolder
+from curate.core.plan import Plan
+from curate.environment import expand
+from curate.kernels import compile_once, kernel_environment
+from curate.progress import Progress
+from curate.run import Execution, execute, locked, record_failure, start_anew
+from curate.session import Request, Session, prepare
+
+#: Memory one worker should have to itself: a batch, its columns, a model and a row group or exchange run to write.
+_WORKER_BYTES = 1024**3
+
+
+def run_config(request: Request, *, workers: int | None, tasks: int | None) -> int:
+    """Run a config to its end; returns the exit status. Errors before work starts are raised."""
+    environment = kernel_environment()
+    session = prepare(request)
+    folder = session.folder
+    with locked(folder), _interruptible():
+        try:
+            if request.force:
+                start_anew(folder, session.compiled.plan)
+            else:
+                session = _still_current(session, request)
+            _execute(session, environment, workers, tasks)
+        except KeyboardInterrupt:
+            cause = error(
+                "R310",
+                "interrupted; finished units are kept",
+                help=f"continue with: curate run {request.config}",
+                exit_code=3,
+            )
+            record_failure(folder, cause)
+            diagnostics.show(cause)
+            return 3
+        except CurateError as cause:
+            record_failure(folder, cause)
+            diagnostics.show(cause)
+            return cause.exit_code
+    _show_report(folder)
+    return 0
+
+
+def _still_current(session: Session, request: Request) -> Session:
+    """The session, prepared again if another run finished in the folder between the checks and the lock."""
+    from curate.session import read_manifest
+
+    return session if read_manifest(session.folder) == session.previous else prepare(request)
+
+
+def _execute(session: Session, environment: dict[str, str], workers: int | None, tasks: int | None) -> None:
+    plan, manifest = session.compiled.plan, session.compiled.manifest
+    how = execution(session.loaded.config.execution, environment, workers, tasks)
+    _check_scratch(plan)
+    with Progress() as progress:
+        execute(plan, manifest, session.folder, how, progress, lambda: _compile(session.folder, plan, environment))
+
+
+def _compile(folder: RunFolder, plan: Plan, environment: dict[str, str]) -> None:
+    import subprocess
+
+    try:
+        compile_once(folder.root, [s.use for s in plan.steps], environment)
+    except subprocess.CalledProcessError as cause:
+        raise error(
+            "R303", "the kernels of the run's steps cannot be compiled", help="the trace above says where", exit_code=1
+        ) from cause
+
+
+def execution(
+    config: ExecutionConfig, environment: dict[str, str], workers: int | None, tasks: int | None
+) -> Execution:
+    """Workers and threads: from the command line, else the config, else the machine."""
+    cores = len(os.sched_getaffinity(0))
+    if workers is None:
+        workers = _automatic(cores, config.memory) if config.workers == "auto" else config.workers
+    threads = config.threads if config.threads is not None else max(1, cores // workers)
+    return Execution(workers=workers, threads=threads, retries=config.retries, tasks=tasks, environment=environment)
+
+
+def _automatic(cores: int, memory: int | None) -> int:
+    """As many workers as cores, fewer where memory does not reach for them."""
+    available = memory if memory is not None else _available_memory()
+    return max(1, min(cores, available // _WORKER_BYTES))
+
+
+def _available_memory() -> int:
+    """Bytes that new processes can use: the kernel's estimate, or what the control group still allows if that is less."""
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for line in _lines(Path("/proc/meminfo")):
+        if line.startswith("MemAvailable:"):
+            available = int(line.split()[1]) * 1024
+    limit, used = _lines(Path("/sys/fs/cgroup/memory.max")), _lines(Path("/sys/fs/cgroup/memory.current"))
+    if limit and used and limit[0].isdigit():
+        available = min(available, int(limit[0]) - int(used[0]))
+    return available
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _check_scratch(plan: Plan) -> None:
+    """E506 if the folder for scratch files is not there."""
+    if plan.local_tmp is None:
+        return
+    scratch = Path(expand(plan.local_tmp, os.environ))
+    if not scratch.is_dir() or not os.access(scratch, os.W_OK):
+        raise error("E506", f"{scratch} cannot be used for scratch files", help="correct execution.local_tmp", exit_code=2)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does: workers stop, the folder stays resumable."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _show_report(folder: RunFolder) -> None:
+    from rich.console import Console
+
+    from curate.report import build_report
+    from curate.report_view import render
+
+    render(build_report(folder.root), Console(file=sys.stdout))

@@ -1,0 +1,233 @@
+"""The local executor: worker processes on this machine, each taking the next unit when it is free.
+
+Workers are started anew (`spawn`), live for the whole run, and speak JSON lines (see `worker.py`). A worker that dies (out
+of memory, SIGKILL) is replaced and its unit tried again, `retries` times; then the run stops and says which unit of which
+phase and file it was. A unit that fails with an error is not tried again: it would fail again.
+
+Tasks are lists of units. With as many tasks as units (the default) a free worker takes any unit; with fewer, one worker
+takes a whole task, as a cluster node would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from curate.core.errors import CurateError, Position, Problem
+
+
+class Listener(Protocol):
+    """What the executor tells about a phase while it works."""
+
+    def progress(self, rows: int, size: int) -> None: ...
+
+    def unit_done(self, unit: int) -> None: ...
+
+    def retrying(self, unit: int, why: str) -> None: ...
+
+
+@dataclass
+class _Process:
+    """A worker process and the task it is on: `todo` are the units still to be sent, `unit` the one in flight."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    task: int = -1
+    todo: deque[int] = field(default_factory=deque)
+    unit: int | None = None
+    ready: bool = False
+    pending: bytes = b""
+
+
+class LocalExecutor:
+    """Runs phases with `workers` processes of `threads` threads. Use as a context manager: leaving it ends them."""
+
+    def __init__(
+        self, root: Path, *, workers: int, threads: int, retries: int, environment: Mapping[str, str]
+    ) -> None:
+        self._root = root
+        self._workers = workers
+        self._threads = threads
+        self._retries = retries
+        self._environment = dict(environment)
+        self._selector = selectors.DefaultSelector()
+        self._processes: list[_Process] = []
+        self._started = 0
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for worker in list(self._processes):
+            self._end(worker)
+        self._selector.close()
+
+    def run(
+        self,
+        phase: str,
+        tasks: Sequence[Sequence[int]],
+        listener: Listener,
+        describe: Callable[[int], Mapping[str, object]],
+    ) -> None:
+        """Do every unit of these tasks, or raise the first failure. describe: what to say about a unit in an error."""
+        waiting = deque((number, deque(units)) for number, units in enumerate(tasks))
+        attempts: dict[int, int] = {}
+        while waiting or any(p.unit is not None or p.todo for p in self._processes):
+            self._fill(waiting)
+            for worker in list(self._processes):
+                self._feed(phase, worker, waiting)
+            for key, _ in self._selector.select():
+                worker = key.data
+                if worker in self._processes:
+                    self._listen(phase, worker, waiting, attempts, listener, describe)
+
+    def _fill(self, waiting: deque[tuple[int, deque[int]]]) -> None:
+        """Start workers while there is work for more."""
+        busy = sum(p.unit is not None or bool(p.todo) for p in self._processes)
+        while len(self._processes) < min(self._workers, busy + len(waiting)):
+            self._start()
+
+    def _start(self) -> None:
+        logs = self._root / "logs"
+        logs.mkdir(exist_ok=True)
+        log = logs / f"worker-{os.getpid()}-{self._started}.log"
+        self._started += 1
+        threads = str(self._threads)
+        blas = {k: threads for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")}
+        with log.open("ab") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "curate.executors.worker", str(self._root), "--threads", threads]
+                + ["--parent", str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                env={**os.environ, **blas, **self._environment},
+            )
+        worker = _Process(process, log)
+        self._processes.append(worker)
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        self._selector.register(process.stdout, selectors.EVENT_READ, worker)
+
+    def _feed(self, phase: str, worker: _Process, waiting: deque[tuple[int, deque[int]]]) -> None:
+        if not worker.ready or worker.unit is not None:
+            return
+        if not worker.todo and waiting:
+            worker.task, worker.todo = waiting.popleft()
+        if worker.todo:
+            worker.unit = worker.todo.popleft()
+            request = {"phase": phase, "unit": worker.unit, "task": worker.task}
+            assert worker.process.stdin is not None
+            try:
+                worker.process.stdin.write(json.dumps(request).encode() + b"\n")
+                worker.process.stdin.flush()
+            except BrokenPipeError:
+                return  # it died: its end shows on standard output, where it is handled
+
+    def _listen(
+        self,
+        phase: str,
+        worker: _Process,
+        waiting: deque[tuple[int, deque[int]]],
+        attempts: dict[int, int],
+        listener: Listener,
+        describe: Callable[[int], Mapping[str, object]],
+    ) -> None:
+        assert worker.process.stdout is not None
+        chunk = worker.process.stdout.read(1 << 16)
+        if chunk is None:
+            return
+        if not chunk:
+            self._died(phase, worker, waiting, attempts, listener, describe)
+            return
+        *lines, worker.pending = (worker.pending + chunk).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            match message["event"]:
+                case "ready":
+                    worker.ready = True
+                case "progress":
+                    listener.progress(message["rows"], message["bytes"])
+                case "done":
+                    listener.unit_done(message["unit"])
+                    worker.unit = None
+                case "failed":
+                    raise self._failure(phase, worker, message, describe)
+
+    def _failure(
+        self, phase: str, worker: _Process, message: Mapping[str, Any], describe: Callable[[int], Mapping[str, object]]
+    ) -> CurateError:
+        """A unit's own error, as the worker told it."""
+        if message["problems"]:
+            problems = [
+                Problem(**{**p, "position": Position(**p["position"]) if p["position"] else None})
+                for p in message["problems"]
+            ]
+            return CurateError(problems, exit_code=1)
+        context = {"phase": phase, "unit": message["unit"], **describe(message["unit"]), "log": str(worker.log)}
+        help = "the trace is in the log; finished units are kept, run again to continue"
+        return CurateError([Problem("R303", message["message"], help, None, context)], exit_code=1)
+
+    def _died(
+        self,
+        phase: str,
+        worker: _Process,
+        waiting: deque[tuple[int, deque[int]]],
+        attempts: dict[int, int],
+        listener: Listener,
+        describe: Callable[[int], Mapping[str, object]],
+    ) -> None:
+        """A worker is gone: give its unit to another, unless that has been tried often enough."""
+        status = worker.process.wait()
+        why = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        unit, ready = worker.unit, worker.ready
+        self._end(worker)
+        if unit is None and not ready:
+            attempts[-1] = attempts.get(-1, 0) + 1
+            if attempts[-1] > self._retries:
+                raise self._killed(f"a worker {why} before it could start", {"phase": phase, "log": str(worker.log)})
+        if unit is None:
+            if worker.todo:
+                waiting.appendleft((worker.task, worker.todo))
+            return
+        attempts[unit] = attempts.get(unit, 0) + 1
+        if attempts[unit] > self._retries:
+            context = {"phase": phase, "unit": unit, **describe(unit), "log": str(worker.log)}
+            raise self._killed(f"a worker {why}, {attempts[unit]} times on the same unit", context)
+        listener.retrying(unit, f"a worker {why}")
+        waiting.appendleft((worker.task, deque([unit, *worker.todo])))
+
+    def _killed(self, message: str, context: Mapping[str, object]) -> CurateError:
+        help = "if the system ran out of memory, use fewer --workers; finished units are kept, run again to continue"
+        return CurateError([Problem("R304", message, help, None, context)], exit_code=1)
+
+    def _end(self, worker: _Process) -> None:
+        """Stop a worker and forget it; the commit protocol makes this safe at any moment."""
+        self._processes.remove(worker)
+        assert worker.process.stdout is not None
+        assert worker.process.stdin is not None
+        self._selector.unregister(worker.process.stdout)
+        idle = worker.unit is None and worker.ready
+        try:
+            worker.process.stdin.close()
+        except BrokenPipeError:
+            idle = False
+        if not idle and worker.process.poll() is None:
+            worker.process.kill()
+        try:
+            worker.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            worker.process.kill()
+            worker.process.wait()
+        worker.process.stdout.close()
+        if worker.log.exists() and worker.log.stat().st_size == 0:
+            worker.log.unlink()

@@ -1,0 +1,118 @@
+"""A worker process: takes units from its parent on standard input, tells what happens on standard output.
+
+Both are JSON lines, so nothing is pickled and any executor can drive it:
+
+    in    {"phase": "pass1", "unit": 3, "task": 0}
+    out   {"event": "ready"} · {"event": "progress", "rows": n, "bytes": n} · {"event": "done", "unit": 3, "won": true}
+          {"event": "failed", "unit": 3, "problems": […], "trace": "…"}
+
+Standard output is kept for these lines alone: whatever a library prints goes to the worker's log. The process dies with its
+parent, and ignores Ctrl-C, which the parent handles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import dataclasses
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+_PR_SET_PDEATHSIG = 1
+_PROGRESS_SECONDS = 0.2
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("root", type=Path)
+    arguments.add_argument("--threads", type=int, default=1)
+    arguments.add_argument("--parent", type=int, required=True)
+    given = arguments.parse_args()
+    die_with_parent(given.parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    serve(given.root, given.threads, sys.stdin, events)
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel to end this process when the parent goes, however it goes (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def serve(root: Path, threads: int, requests: TextIO, events: TextIO) -> None:
+    """Do units until standard input ends. A unit that fails is reported, and the worker goes on."""
+    import pyarrow as pa
+
+    from curate.task import Worker
+
+    pa.set_cpu_count(threads)
+    pa.set_io_thread_count(max(1, threads))
+    worker = Worker(root, threads=threads)
+    _send(events, event="ready")
+    try:
+        for line in requests:
+            _serve_one(worker, json.loads(line), events)
+    finally:
+        worker.close()
+
+
+def _serve_one(worker: Any, request: dict[str, Any], events: TextIO) -> None:
+    from curate.core.errors import CurateError
+
+    progress = _Progress(events)
+    try:
+        done = worker.run(request["phase"], [request["unit"]], request["task"], progress.add)
+    except CurateError as cause:
+        problems = [dataclasses.asdict(p) for p in cause.problems]
+        traceback.print_exc()
+        _send(events, event="failed", unit=request["unit"], problems=problems, trace="")
+    except Exception as cause:  # noqa: BLE001  # whatever a step raises is reported with its trace, never lost
+        trace = traceback.format_exc()
+        sys.stderr.write(trace)
+        message = f"{type(cause).__name__}: {cause}"
+        _send(events, event="failed", unit=request["unit"], problems=[], trace=trace, message=message)
+    else:
+        progress.flush()
+        _send(events, event="done", unit=request["unit"], won=bool(done))
+
+
+class _Progress:
+    """Adds up what units report and sends it a few times a second."""
+
+    def __init__(self, events: TextIO) -> None:
+        self._events = events
+        self._rows = self._bytes = 0
+        self._last = time.monotonic()
+
+    def add(self, rows: int, size: int) -> None:
+        self._rows += rows
+        self._bytes += size
+        if time.monotonic() - self._last >= _PROGRESS_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._rows or self._bytes:
+            _send(self._events, event="progress", rows=self._rows, bytes=self._bytes)
+        self._rows = self._bytes = 0
+        self._last = time.monotonic()
+
+
+def _send(events: TextIO, **message: object) -> None:
+    try:
+        events.write(json.dumps(message, default=str) + "\n")
+    except BrokenPipeError:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""The end of a publish: staged files become the output folder's files, all of them or, after a kill, at the next run.
+
+    1. `published/<output>.json` in the run folder names every file of the new set (not complete)
+    2. files of the set before are removed, staged files are renamed to their places
+    3. the card `README.md` and the marker `.curate.json` (which files of this folder are curate's) are written
+    4. `published/<output>.json` is marked complete; the staging folder goes
+
+Each step can be done again. A folder that holds Parquet files which neither this run nor the marker knows is never
+written to (C205): a loader would read both sets as one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curate.core.commit import Done, write_atomically
+from curate.core.errors import Problem
+from curate.core.layout import RunFolder
+from curate.core.plan import OutputPlan
+from curate.io.publish import FileLayout, file_name
+
+MARKER = ".curate.json"
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file of an output. name: below the output's folder; attempt: whose work it is; text_bytes: of all its columns."""
+
+    unit: int
+    name: str
+    attempt: str
+    rows: int
+    bytes: int
+    partition: str
+
+
+def staging_folder(output: OutputPlan) -> Path:
+    """Where files wait, hidden, on the output's own file system."""
+    return Path(output.path) / f".{output.name}.staging"
+
+
+def read_published(folder: RunFolder, output: str) -> tuple[list[PublishedFile], bool]:
+    """What stands in the output folder by our own record, and whether that set is complete."""
+    path = folder.published(output)
+    if not path.exists():
+        return [], False
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    return [PublishedFile(**f) for f in raw["files"]], bool(raw["complete"])
+
+
+def in_place(folder: RunFolder, output: OutputPlan, done: Done) -> bool:
+    """Whether a written file counts: still staged, or already in its place, with its recorded size."""
+    staged = done.outputs["file"]
+    if _size(Path(staged.path)) == staged.bytes:
+        return True
+    files, _ = read_published(folder, output.name)
+    return any(
+        f.unit == done.unit and f.attempt == done.attempt and _size(Path(output.path) / f.name) == staged.bytes
+        for f in files
+    )
+
+
+def finish(
+    folder: RunFolder,
+    output: OutputPlan,
+    layout: FileLayout,
+    done: Mapping[int, Done],
+    card: str,
+    run: str,
+) -> list[PublishedFile]:
+    """Move a complete set of staged files into place; returns them. Does nothing that is already done."""
+    root = Path(output.path)
+    files = [
+        PublishedFile(
+            unit=unit,
+            name=file_name(output, layout, unit),
+            attempt=done[unit].attempt,
+            rows=done[unit].rows,
+            bytes=done[unit].outputs["file"].bytes,
+            partition=layout.partition_of_file(unit).value,
+        )
+        for unit in sorted(done)
+    ]
+    before, complete = read_published(folder, output.name)
+    if complete and before == files and all(_size(root / f.name) == f.bytes for f in files):
+        return files
+    old = {f.name for f in before} | set(_marked(root, output, run))
+    _record(folder, output, files, complete=False, superseded=sorted(old - {f.name for f in files}))
+    _remove_superseded(folder, output)
+    for file in files:
+        staged = Path(done[file.unit].outputs["file"].path)
+        if staged.exists():
+            (root / file.name).parent.mkdir(parents=True, exist_ok=True)
+            staged.replace(root / file.name)
+    write_atomically(root / "README.md", card)
+    write_atomically(root / MARKER, _marker(run, output, files))
+    _record(folder, output, files, complete=True, superseded=[])
+    sweep_staging(output, set())
+    return files
+
+
+def _record(
+    folder: RunFolder, output: OutputPlan, files: list[PublishedFile], *, complete: bool, superseded: list[str]
+) -> None:
+    """Write what stands, or is about to stand, in the output folder."""
+    raw = {"complete": complete, "superseded": superseded, "files": [vars(f) for f in files]}
+    write_atomically(folder.published(output.name), json.dumps(raw, indent=0, ensure_ascii=True) + "\n")
+
+
+def _remove_superseded(folder: RunFolder, output: OutputPlan) -> None:
+    root = Path(output.path)
+    raw = json.loads(folder.published(output.name).read_text(encoding="utf-8"))
+    for name in raw["superseded"]:
+        path = root / name
+        path.unlink(missing_ok=True)
+        if path.parent != root and path.parent.exists() and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+
+
+def sweep_staging(output: OutputPlan, keep: set[Path]) -> None:
+    """Remove staged files nobody vouches for, and the folder when it is empty."""
+    staging = staging_folder(output)
+    if not staging.exists():
+        return
+    for path in staging.iterdir():
+        if path not in keep:
+            path.unlink(missing_ok=True)
+    if not any(staging.iterdir()):
+        staging.rmdir()
+
+
+def _marker(run: str, output: OutputPlan, files: list[PublishedFile]) -> str:
+    raw: dict[str, Any] = {"run": run, "output": output.name, "files": [[f.name, f.bytes] for f in files]}
+    return json.dumps(raw, indent=0, ensure_ascii=True) + "\n"
+
+
+def _marked(root: Path, output: OutputPlan, run: str) -> list[str]:
+    """Files in the folder that an earlier run of the same name published as the same output."""
+    path = root / MARKER
+    if not path.exists():
+        return []
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        same = (raw["run"], raw["output"]) == (run, output.name)
+        return [str(name) for name, _ in raw["files"]] if same else []
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def foreign_files(folder: RunFolder, output: OutputPlan, run: str) -> Problem | None:
+    """C205 if the output folder holds Parquet files that are not ours to replace."""
+    root = Path(output.path)
+    if not root.is_dir():
+        return None
+    files, _ = read_published(folder, output.name)
+    ours = {root / f.name for f in files} | {root / name for name in _marked(root, output, run)}
+    staging = staging_folder(output)
+    strange = [p for p in sorted(root.rglob("*.parquet")) if p not in ours and staging not in p.parents]
+    if not strange:
+        return None
+    return Problem(
+        "C205",
+        f"the folder of output '{output.name}' holds {len(strange)} Parquet files that this run did not write, "
+        f"such as {strange[0]}",
+        "choose another `path`, or move those files away: a loader would read both sets as one",
+    )
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None

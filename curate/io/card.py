@@ -1,0 +1,87 @@
+"""The dataset card `README.md` of an output: its YAML front matter makes each partition a named configuration, so that
+`datasets.load_dataset(path, "deu_Latn")` works on the folder as it is (huggingface.co/docs/hub/datasets-manual-configuration).
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from curate import __version__
+from curate.core.plan import OutputPlan, Plan
+from curate.io.publish import FileLayout, folder_name
+
+#: Upper bounds of the Hub's size categories.
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+    (100_000_000, "10M<n<100M"),
+    (1_000_000_000, "100M<n<1B"),
+    (10_000_000_000, "1B<n<10B"),
+    (100_000_000_000, "10B<n<100B"),
+    (1_000_000_000_000, "100B<n<1T"),
+)
+
+
+def dataset_card(plan: Plan, output: OutputPlan, layout: FileLayout) -> str:
+    """The whole text of the card; it depends on the data and the config alone."""
+    rows = sum(p.rows for p in layout.partitions)
+    return f"---\n{_front_matter(plan, output, layout, rows)}---\n\n{_body(plan, output, layout, rows)}"
+
+
+def _front_matter(plan: Plan, output: OutputPlan, layout: FileLayout, rows: int) -> str:
+    from ruamel.yaml import YAML
+
+    matter: dict[str, Any] = {"pretty_name": output.title or f"{plan.name} {output.name}"}
+    if output.licence:
+        matter["license"] = output.licence
+    if output.partition_by is not None and output.partition_by == plan.language:
+        languages = sorted({p.value.split("_")[0] for p in layout.partitions if p.value != "und"})
+        if languages:
+            matter["language"] = languages
+    matter["size_categories"] = [next((name for bound, name in _SIZES if rows < bound), "n>1T")]
+    everything = "*/*.parquet" if output.partition_by is not None else "*.parquet"
+    configs = [_config("default", everything, default=True)]
+    if output.partition_by is not None:
+        configs += [_config(folder_name(p.value), f"{folder_name(p.value)}/*.parquet") for p in layout.partitions]
+    matter["configs"] = configs
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False
+    text = io.StringIO()
+    yaml.dump(matter, text)
+    return text.getvalue()
+
+
+def _config(name: str, path: str, *, default: bool = False) -> dict[str, Any]:
+    config: dict[str, Any] = {"config_name": name, "data_files": [{"split": "train", "path": path}]}
+    if default:
+        config["default"] = True
+    return config
+
+
+def _body(plan: Plan, output: OutputPlan, layout: FileLayout, rows: int) -> str:
+    lines = [f"# {output.title or f'{plan.name}: {output.name}'}", ""]
+    lines += [f"{rows:,} documents, made with curate {__version__}.", ""]
+    lines += ["| partition | documents | bytes of text | files |", "|---|---:|---:|---:|"]
+    for partition in layout.partitions:
+        name = partition.value or "all"
+        lines.append(f"| {_cell(name)} | {partition.rows:,} | {partition.bytes:,} | {partition.files} |")
+    lines += ["", "## How it was made", "", "| step | what | options |", "|---|---|---|"]
+    for step in plan.steps:
+        options = ", ".join(f"{k}={v!r}" for k, v in sorted(step.options.items()))
+        lines.append(f"| {step.name} | `{step.use}` version {step.version} | {_cell(options) or '—'} |")
+    lines += ["", "## Columns", ""]
+    lines += [f"- `{name}`" for name, _ in output.columns]
+    first = layout.partitions[0]
+    config = f', "{folder_name(first.value)}"' if output.partition_by is not None else ""
+    lines += ["", "## Loading", "", "```python", "from datasets import load_dataset", ""]
+    lines += [f'data = load_dataset("PATH/TO/THIS/FOLDER"{config}, split="train")', "```", ""]
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,156 @@
+"""The columns of a published data set: which, under which names, and the few that are made for it.
+
+`columns:` of an output is a preset, a list of names, or a map from a column to its published name. Without it an output
+has the document's own columns and every step's. A published column's source is a global column, or one of:
+
+    @language       `deu` of the language column's `deu_Latn`
+    @script         `Latn` of it
+    @top_langs      JSON object `{"deu_Latn_score": 0.98, …}` from the language step's candidates
+    @file_path      the input file's path as the manifest has it
+    @null:<type>    a column the preset promises and this run does not have
+
+The preset `fineweb2` gives FineWeb2's columns, in its order (huggingface.co/datasets/HuggingFaceFW/fineweb-2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.core.columns import UNDETERMINED, step_of
+from curate.joined import SIZE
+
+_TYPES: Final = {"int64": pa.int64(), "double": pa.float64(), "string": pa.string()}
+
+#: Published name → source, or the column to take and the type to promise where the run has none.
+_FINEWEB2: Final[tuple[tuple[str, str, str], ...]] = (
+    ("text", "text", "string"),
+    ("id", "id", "string"),
+    ("dump", "dump", "string"),
+    ("url", "url", "string"),
+    ("date", "date", "string"),
+    ("file_path", "@file_path", "string"),
+    ("language", "@language", "string"),
+    ("language_score", "{lid}__prob", "double"),
+    ("language_script", "@script", "string"),
+    ("minhash_cluster_size", "dedup__cluster_size", "int64"),
+    ("top_langs", "@top_langs", "string"),
+)
+
+PRESETS: Final = ("fineweb2",)
+
+
+def preset_columns(preset: str, available: pa.Schema, language: str | None) -> tuple[tuple[str, str], ...]:
+    """(published name, source) of a preset, given the columns there are."""
+    if preset not in PRESETS:
+        raise KeyError(preset)
+    step = step_of(language) if language else None
+    result = []
+    for name, source, kind in _FINEWEB2:
+        column = source.format(lid=step or "")
+        if column in ("@language", "@script", "@top_langs"):
+            present = language is not None
+        else:
+            column = "file_path" if column == "@file_path" and "file_path" in available.names else column
+            present = column == "@file_path" or column in available.names
+        result.append((name, column if present else f"@null:{kind}"))
+    return tuple(result)
+
+
+def needed_columns(columns: tuple[tuple[str, str], ...], available: pa.Schema, language: str | None) -> list[str]:
+    """Global columns to read for these published ones."""
+    needed: list[str] = []
+    for _, source in columns:
+        if source in ("@language", "@script") and language:
+            needed.append(language)
+        elif source == "@top_langs" and language:
+            needed += [language, *(c for c in _candidates(language, available) if c)]
+        elif not source.startswith("@"):
+            needed.append(source)
+    return list(dict.fromkeys(needed))
+
+
+def _candidates(language: str, available: pa.Schema) -> tuple[str | None, str | None]:
+    """The columns with the language step's candidates and its probability, where it has them."""
+    step = step_of(language)
+    top, prob = f"{step}__top", f"{step}__prob"
+    return (top if top in available.names else None), (prob if prob in available.names else None)
+
+
+def published_schema(
+    columns: tuple[tuple[str, str], ...], available: pa.Schema, language: str | None
+) -> pa.Schema:
+    """Types of the published columns; a step's column keeps its metadata."""
+    fields = []
+    for name, source in columns:
+        if source.startswith("@null:"):
+            fields.append(pa.field(name, _TYPES[source.removeprefix("@null:")]))
+        elif source.startswith("@"):
+            fields.append(pa.field(name, pa.string()))
+        else:
+            fields.append(available.field(source).with_name(name))
+    return pa.schema(fields)
+
+
+def published_batch(
+    record: pa.RecordBatch,
+    columns: tuple[tuple[str, str], ...],
+    schema: pa.Schema,
+    language: str | None,
+    paths: pa.StringArray,
+) -> pa.RecordBatch:
+    """The published columns of a batch of living rows. paths: file path of each row."""
+    arrays = []
+    for (_, source), field in zip(columns, schema, strict=True):
+        if source.startswith("@null:"):
+            arrays.append(pa.nulls(record.num_rows, field.type))
+        elif source == "@file_path":
+            arrays.append(paths)
+        elif source == "@top_langs" and language is not None:
+            arrays.append(_top_langs(record, language))
+        elif source in ("@language", "@script") and language is not None:
+            code = pc.fill_null(record.column(language), UNDETERMINED)
+            arrays.append(_part(code, 0 if source == "@language" else 1))
+        else:
+            arrays.append(record.column(source).cast(field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _part(codes: pa.StringArray, index: int) -> pa.StringArray:
+    """`deu` (0) or `Latn` (1) of `deu_Latn`; a code without script gives null for it."""
+    parts = pc.split_pattern(codes, "_", max_splits=1)
+    long_enough = pc.greater(pc.list_value_length(parts), index)
+    first = pc.list_element(parts, 0)
+    if index == 0:
+        return first
+    return pc.if_else(long_enough, pc.utf8_slice_codeunits(codes, 4), pa.scalar(None, pa.string()))
+
+
+def _top_langs(record: pa.RecordBatch, language: str) -> pa.StringArray:
+    """One JSON object a row, best first; `{}` where no language is known."""
+    top, prob = _candidates(language, record.schema)
+    if top is not None:
+        lists = record.column(top)
+        entries = pc.list_flatten(lists)
+        names, scores = pc.struct_field(entries, "lang"), pc.struct_field(entries, "prob")
+        lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    else:
+        codes = record.column(language)
+        known = pc.is_valid(codes)
+        names = codes.filter(known)
+        scores = record.column(prob).filter(known) if prob is not None else pa.array(np.ones(len(names), np.float32))
+        lengths = known.to_numpy(zero_copy_only=False).astype(np.int64)
+    pairs = pc.binary_join_element_wise('"', names, '_score": ', scores.cast(pa.string()), "")
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), pairs), ", ")
+    return pc.binary_join_element_wise("{", joined, "}", "")
+
+
+def default_columns(available: Mapping[str, pa.DataType] | pa.Schema) -> tuple[tuple[str, str], ...]:
+    """Every column there is, under its own name."""
+    names = available.names if isinstance(available, pa.Schema) else list(available)
+    return tuple((name, name) for name in names if name != SIZE)

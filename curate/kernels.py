@@ -1,0 +1,94 @@
+"""The kernel cache: numba compiles each kernel once per machine type and version, not once per worker.
+
+`$CURATE_KERNELS`, else `~/.cache/curate/kernels`, has one folder per kernel sources, numba version and CPU. numba itself
+notices a change of the file an entry point stands in, but not of the helpers inlined into it, so the sources are in the
+key. The folder is chosen before numba is first imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+_PACKAGES: Final = ("curate.core", "lid", "filters", "dedup")
+
+
+def kernel_cache() -> Path:
+    """The cache folder for this code on this machine."""
+    base = os.environ.get("CURATE_KERNELS") or (
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "curate" / "kernels"
+    )
+    return Path(base).absolute() / _key()
+
+
+def _key() -> str:
+    digest = hashlib.sha256()
+    for package in _PACKAGES:
+        spec = find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+            for path in sorted(Path(folder).rglob("*.py")):
+                digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    digest.update(repr((version("numba"), version("numpy"), sys.version_info[:3], _cpu())).encode())
+    return digest.hexdigest()[:16]
+
+
+def _cpu() -> str:
+    """What the machine code depends on: architecture and CPU features."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    wanted = ("model name", "flags", "Features", "CPU part")
+    return platform.machine() + "".join(sorted({line for line in lines if line.startswith(wanted)}))
+
+
+def use_kernel_cache() -> None:
+    """Point numba of this process at the cache; call it before numba is imported."""
+    os.environ.update(kernel_environment())
+
+
+def kernel_environment() -> dict[str, str]:
+    """Environment of a process that uses the cache."""
+    folder = kernel_cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    return {"NUMBA_CACHE_DIR": str(folder)}
+
+
+def compile_once(root: Path, uses: Iterable[str], environment: Mapping[str, str]) -> None:
+    """Fill the cache for the steps of a run, in a process of its own, unless that was done; workers then only load.
+
+    root: the run folder, whose plan names the steps' options. uses: the steps' `use:` names.
+    """
+    mark = kernel_cache() / f"compiled-{hashlib.sha256(repr(sorted(set(uses))).encode()).hexdigest()[:16]}"
+    if mark.exists():
+        return
+    subprocess.run([sys.executable, "-m", "curate.kernels", str(root)], env={**os.environ, **environment}, check=True)
+    mark.touch()
+
+
+def fill(root: Path) -> None:
+    """Run the core's kernels, and the steps of a plan that read only the text, on a tiny batch."""
+    from curate.core.stage import Annotator, Context
+    from curate.core.text.warm import compile_kernels
+    from curate.task import build_step, load_run
+
+    plan, _ = load_run(root)
+    with tempfile.TemporaryDirectory() as scratch:
+        context = Context(models=Path(plan.models), scratch=Path(scratch), offline=plan.offline)
+        steps = [step for s in plan.steps if isinstance(step := build_step(s.use, s.options), Annotator)]
+        for step in steps:
+            step.open(context)
+        compile_kernels(steps)
+
+
+if __name__ == "__main__":
+    fill(Path(sys.argv[1]))

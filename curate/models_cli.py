@@ -1,0 +1,149 @@
+"""`curate models`: list, fetch and find the models that steps load by name.
+
+Models are listed by registries, one in each package that loads some; a registry is a module with a dict
+`MODELS` of `curate.core.models.Model` by name. They are imported by name when a command runs, so that `curate
+--help` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+import click
+
+from curate.core.errors import error
+from curate.core.models import Model, models_folder, pull, require
+from curate.core.suggest import did_you_mean, or_list
+
+REGISTRIES: Final = ("lid.registry",)
+
+
+class _Progress(Protocol):
+    def __call__(self, done: int, total: int | None) -> None: ...
+
+
+@click.group()
+def models() -> None:
+    """List, fetch and find models.
+
+    They are kept in $CURATE_MODELS, else in ~/.cache/curate/models.
+
+    Example:
+
+    \b
+      curate models list
+    """
+
+
+@models.command("list")
+def list_command() -> None:
+    """Show every model: its name, what it knows, its size and licence, and whether it is here.
+
+    Example:
+
+    \b
+      curate models list
+    """
+    folder = models_folder()
+    rows = [("NAME", "KNOWS", "SIZE", "LICENCE", "HERE")]
+    for model in registered().values():
+        rows.append((model.name, model.about, _size(model, folder), model.licence, _presence(model, folder)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@models.command("pull")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take the model from this file instead of the network (one NAME).",
+)
+def pull_command(names: tuple[str, ...], source: Path | None) -> None:
+    """Fetch models into the models folder and check them.
+
+    A model that is here and whole is not fetched again.
+
+    Examples:
+
+    \b
+      curate models pull lid.176.ftz
+      curate models pull lid.176.bin --from ~/lid.176.bin
+    """
+    if source is not None and len(names) > 1:
+        raise click.UsageError("--from takes one NAME")
+    folder = models_folder()
+    for model in [find(name) for name in names]:
+        if model.path(folder).is_file():
+            click.echo(f"{model.name} is here: {require(model, folder)}")
+            continue
+        with _progress(model.name) as progress:
+            checksum = pull(model, folder, source=source, progress=progress)
+        click.echo(f"{model.name}: {model.path(folder)}")
+        if model.sha256 is None:
+            click.echo(f"  SHA-256 {checksum}, from now on the only one accepted")
+
+
+@models.command("path")
+@click.argument("name")
+def path_command(name: str) -> None:
+    """Print where a model lies.
+
+    Example:
+
+    \b
+      curate models path lid.176.ftz
+    """
+    click.echo(require(find(name), models_folder()))
+
+
+def registered() -> dict[str, Model]:
+    """Every model of every registry, by name."""
+    found: dict[str, Model] = {}
+    for module in REGISTRIES:
+        registry: Mapping[str, Model] = importlib.import_module(module).MODELS
+        found.update(registry)
+    return found
+
+
+def find(name: str) -> Model:
+    """The model of that name; C207 if there is none."""
+    known = registered()
+    if name not in known:
+        close = did_you_mean(name, known)
+        raise error(
+            "C207",
+            f"there is no model '{name}'",
+            help=f"did you mean '{close}'?" if close else f"models are {or_list(known)}",
+        )
+    return known[name]
+
+
+def _size(model: Model, folder: Path) -> str:
+    path = model.path(folder)
+    size = path.stat().st_size if path.is_file() else model.size
+    return "?" if size is None else f"{size / 1e6:,.1f} MB"
+
+
+def _presence(model: Model, folder: Path) -> str:
+    if model.shipped is not None:
+        return "shipped"
+    return "yes" if model.path(folder).is_file() else "no"
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[_Progress]:
+    """A bar on standard error while a model arrives."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

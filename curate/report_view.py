@@ -1,0 +1,161 @@
+"""A report as a table, for a terminal of any width, and for pipes.
+
+One line for each step and, below it, one for each reason; one line for each language; outputs, quarantine, and what to
+type next. Columns that a narrow terminal has no room for are left out; nothing is cut off.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+#: Lines shown of a list unless all are asked for.
+TOP_REASONS: Final = 5
+TOP_LANGUAGES: Final = 20
+TOP_FILES: Final = 5
+
+_WIDE: Final = 72
+_PIPE_WIDTH: Final = 200
+
+
+def make_console() -> Console:
+    """Standard output: colours and the window's width in a terminal, plain and never folded in a pipe."""
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return Console(highlight=False, color_system=None, width=_PIPE_WIDTH)
+
+
+def render(report: Mapping[str, Any], console: Console, *, run: str | None = None, everything: bool = False) -> None:
+    """Print a report. run: how the user calls it, else its name; everything: all reasons, languages and files."""
+    called = run if run is not None else report["name"]
+    books = "the books balance" if report["balanced"] else "THE BOOKS DO NOT BALANCE"
+    console.print(Text(f"{report['name']}: {report['state']}, {books}", style="bold"))
+    console.print(
+        Text(
+            f"{report['rows_in']:,} documents in, {report['rows_kept']:,} kept "
+            f"({share(report['rows_kept'], report['rows_in'])}); "
+            f"{size(report['bytes_in'])} of text in, {size(report['bytes_kept'])} kept"
+        )
+    )
+    console.print()
+    console.print(_steps(report, console.width, everything))
+    console.print()
+    console.print(_languages(report, console.width, everything))
+    _outputs(report, console)
+    _quarantine(report, console, everything)
+    for problem in report["failure"] or ():
+        console.print(Text(f"\n{problem['code']}: {problem['message']}", style="red"))
+    console.print()
+    for line in next_steps(report, called):
+        console.print(Text(line))
+
+
+def _table(width: int, first: str, *headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2 if width >= _WIDE else 1, 0, 0))
+    table.add_column(first, overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right", overflow="fold")
+    return table
+
+
+def _steps(report: Mapping[str, Any], width: int, everything: bool) -> Table:
+    """Steps with their reasons. `failed` counts every rule a row failed, `out` only the first."""
+    wide = width >= _WIDE
+    headings = ("in", "kept", "out", "share", "failed") if wide else ("kept", "out", "share")
+    table = _table(width, "step", *headings)
+    for step in report["steps"]:
+        entered = step["rows_in"]
+        lost = step["rows_dropped"] + step["rows_quarantined"]
+        line = [f"{step['rows_kept']:,}", f"{lost:,}", share(lost, entered) if lost else ""]
+        table.add_row(Text(step["step"], style="bold"), *([f"{entered:,}", *line, ""] if wide else line))
+        rows = list(step["dropped"].items())
+        if step["rows_quarantined"]:
+            rows.append(("quarantined", step["rows_quarantined"]))
+        rows += [(reason, 0) for reason in step["reasons"] if reason not in step["dropped"]] if wide else []
+        shown = rows if everything else rows[:TOP_REASONS]
+        for reason, count in shown:
+            failed = step["reasons"].get(reason, count)
+            line = ["", f"{count:,}", share(count, entered)]
+            table.add_row(Text(f"  {reason}"), *(["", *line, f"{failed:,}"] if wide else line), style="dim")
+        if len(shown) < len(rows):
+            left = len(rows) - len(shown)
+            table.add_row(Text(f"  {left} more reason{'s' * (left > 1)} with --all"), style="dim")
+    return table
+
+
+def _languages(report: Mapping[str, Any], width: int, everything: bool) -> Table:
+    """Languages by rows in; narrow terminals see rows only."""
+    wide = width >= _WIDE
+    extra = ("text in", "text kept") if wide else ()
+    table = _table(width, "language", "in", "kept", "share", *extra)
+    ordered = sorted(report["languages"].items(), key=lambda item: (-item[1]["rows_in"], item[0]))
+    shown = ordered if everything else ordered[:TOP_LANGUAGES]
+    for language, numbers in shown:
+        volume = (size(numbers["bytes_in"]), size(numbers["bytes_kept"])) if wide else ()
+        rows_in, rows_kept = numbers["rows_in"], numbers["rows_kept"]
+        table.add_row(Text(language), f"{rows_in:,}", f"{rows_kept:,}", share(rows_kept, rows_in), *volume)
+    if len(shown) < len(ordered):
+        table.add_row(Text(f"{len(ordered) - len(shown)} more with --all"), style="dim")
+    return table
+
+
+def _outputs(report: Mapping[str, Any], console: Console) -> None:
+    for output in report["outputs"]:
+        whole = "" if output["complete"] else " (not complete)"
+        parts = f" in {len(output['partitions']):,} partitions" if output["partitions"] else ""
+        files = f"{output['files']:,} file{'s' * (output['files'] != 1)}"
+        console.print()
+        console.print(Text(f"output {output['name']}{whole}", style="bold"))
+        console.print(Text(f"  {output['rows']:,} rows, {files}{parts}, {size(output['bytes'])}"))
+        console.print(Text(f"  {output['path']}"))
+
+
+def _quarantine(report: Mapping[str, Any], console: Console, everything: bool) -> None:
+    quarantine = report["quarantine"]
+    if not quarantine["rows"]:
+        return
+    console.print()
+    console.print(Text(f"quarantine: {quarantine['rows']:,} records", style="bold"))
+    console.print(Text(f"  {quarantine['path']}"))
+    files = list(quarantine["files"].items())
+    for name, rows in files if everything else files[:TOP_FILES]:
+        console.print(Text(f"  {rows:,} of {name}"))
+    if not everything and len(files) > TOP_FILES:
+        console.print(Text(f"  {len(files) - TOP_FILES} more files with --all", style="dim"))
+
+
+def next_steps(report: Mapping[str, Any], run: str) -> list[str]:
+    """What to type next, most useful first."""
+    lines = []
+    if report["state"] in ("failed", "pending"):
+        lines.append("next: curate run with its config continues, finished units are kept")
+    elif report["state"] == "running":
+        lines.append(f"next: curate status {run}")
+    if any(s["rows_dropped"] for s in report["steps"]):
+        lines.append(f"see what was dropped: curate inspect {run} --dropped")
+        lines.append(f"one document's life: curate explain {run} ID")
+    if report["quarantine"]["rows"]:
+        lines.append(f"see the bad records: curate inspect {run} --quarantined")
+    return lines
+
+
+def share(part: int, whole: int) -> str:
+    """`12.3 %`; a part that is not nothing never shows as 0.0 %."""
+    if not whole:
+        return "-"
+    percent = 100 * part / whole
+    return "<0.1 %" if 0 < percent < 0.05 else f"{percent:.1f} %"
+
+
+def size(count: float) -> str:
+    """Bytes in powers of 1,000: `45.2 MB`."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if abs(count) < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

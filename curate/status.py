@@ -1,0 +1,232 @@
+"""How far a run is, from its done-files alone: no counters are opened, so it answers at once on thousands of units.
+
+    state    done      every phase is finished and every output stands complete
+             running   a process holds the folder's lock
+             failed    the last try stopped with an error, and nobody has taken it up since
+             pending   anything else: run it again to continue
+
+A run may go on while its folder is read: done-files are merged, and counters with them, when a phase ends. `unhurried`
+reads again when a file it was about to open has just gone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from curate.core.commit import Done
+from curate.core.layout import RunFolder
+from curate.core.manifest import Manifest
+from curate.core.plan import OutputPlan, Phase, Plan
+from curate.finish import read_published
+from curate.fingerprints import finished_units, unit_fingerprints
+from curate.run import is_locked
+from curate.task import load_run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+State = Literal["done", "running", "failed", "pending"]
+Result = TypeVar("Result")
+
+#: Exit status of `curate status`.
+EXIT: Mapping[State, int] = {"done": 0, "failed": 1, "running": 3, "pending": 3}
+
+_TRIES = 5
+_PAUSE = 0.1
+
+
+@dataclass(frozen=True)
+class PhaseState:
+    """A phase, its number of units (None while that is not known) and the records of those that are done."""
+
+    phase: Phase
+    units: int | None
+    done: Mapping[int, Done]
+
+    @property
+    def complete(self) -> bool:
+        return self.units is not None and len(self.done) == self.units
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Everything a run folder says about how far the run is. holder: who works in it, if anyone does."""
+
+    plan: Plan
+    manifest: Manifest
+    folder: RunFolder
+    phases: tuple[PhaseState, ...]
+    failure: list[dict[str, Any]] | None
+    holder: str | None
+
+    def phase(self, name: str) -> PhaseState:
+        return next(p for p in self.phases if p.phase.name == name)
+
+    @property
+    def passes(self) -> tuple[PhaseState, ...]:
+        return tuple(p for p in self.phases if p.phase.kind == "pass")
+
+    def complete(self, phase: PhaseState) -> bool:
+        """Whether nothing of a phase is left to do. The rows of an exchange go when their output is written."""
+        if phase.phase.kind == "exchange":
+            return phase.complete or self.phase(f"{phase.phase.output}.write").complete
+        return phase.complete
+
+    @property
+    def state(self) -> State:
+        if self.holder is not None:
+            return "running"
+        if self.failure is not None:
+            return "failed"
+        finished = all(self.complete(p) for p in self.phases)
+        published = all(read_published(self.folder, o.name)[1] for o in self.plan.outputs)
+        return "done" if finished and published else "pending"
+
+
+def read_run(root: Path) -> RunState:
+    """The state of the run in this folder; R307 if it is none."""
+    return unhurried(lambda: _read_run(root))
+
+
+def _read_run(root: Path) -> RunState:
+    plan, manifest = load_run(root)
+    folder = RunFolder(root)
+    phases = []
+    for phase in plan.phases:
+        fingerprints = unit_fingerprints(plan, manifest, phase, folder)
+        done = finished_units(plan, manifest, phase, folder) if fingerprints is not None else {}
+        phases.append(PhaseState(phase, None if fingerprints is None else len(fingerprints), done))
+    return RunState(plan, manifest, folder, tuple(phases), _failure(folder), _holder(folder))
+
+
+def unhurried(read: Callable[[], Result]) -> Result:
+    """What `read` gives, tried again a few times if a file goes while it reads."""
+    for _ in range(_TRIES - 1):
+        try:
+            return read()
+        except FileNotFoundError:
+            time.sleep(_PAUSE)
+    return read()
+
+
+def _failure(folder: RunFolder) -> list[dict[str, Any]] | None:
+    if not folder.failure.exists():
+        return None
+    problems: list[dict[str, Any]] = json.loads(folder.failure.read_text(encoding="utf-8"))["problems"]
+    return problems
+
+
+def _holder(folder: RunFolder) -> str | None:
+    if not is_locked(folder):
+        return None
+    return folder.lock.read_text(encoding="utf-8", errors="replace").strip() or "another process"
+
+
+def build_status(root: Path) -> dict[str, Any]:
+    """`name state holder phases outputs quarantine failure`; the keys it shares with a report mean the same there."""
+    run = read_run(root)
+    return {
+        "name": run.plan.name,
+        "state": run.state,
+        "holder": run.holder,
+        "phases": phase_entries(run),
+        "outputs": [output_entry(run, o) for o in run.plan.outputs],
+        "quarantine": {"rows": quarantined_rows(run), "path": quarantine_path(run)},
+        "failure": run.failure,
+    }
+
+
+def phase_entries(run: RunState) -> list[dict[str, Any]]:
+    """`name kind units done rows bytes quarantined` of each phase; units is null until rows have been counted."""
+    entries = []
+    for phase in run.phases:
+        units = phase.units
+        records = phase.done.values()
+        entries.append(
+            {
+                "name": phase.phase.name,
+                "kind": phase.phase.kind,
+                "units": units,
+                "done": units if run.complete(phase) else len(phase.done),
+                "rows": sum(d.rows for d in records),
+                "bytes": sum(d.bytes for d in records),
+                "quarantined": sum(d.facts.get("quarantined", 0) for d in records),
+            }
+        )
+    for entry, phase in zip(entries, run.phases, strict=True):
+        if phase.phase.kind == "exchange" and not phase.done and run.complete(phase):
+            written = run.phase(f"{phase.phase.output}.write")
+            entry["rows"] = sum(d.rows for d in written.done.values())
+    return entries
+
+
+def output_entry(run: RunState, output: OutputPlan) -> dict[str, Any]:
+    """What stands in an output's folder. complete: it is all there, and what the plan asks for now."""
+    files, complete = read_published(run.folder, output.name)
+    partitions: dict[str, dict[str, int]] = {}
+    for file in files if output.partition_by is not None else ():
+        entry = partitions.setdefault(file.partition, {"rows": 0, "files": 0, "bytes": 0})
+        entry["rows"] += file.rows
+        entry["files"] += 1
+        entry["bytes"] += file.bytes
+    return {
+        "name": output.name,
+        "path": output.path,
+        "rows": sum(f.rows for f in files),
+        "files": len(files),
+        "bytes": sum(f.bytes for f in files),
+        "complete": complete and run.phase(f"{output.name}.write").complete,
+        "partitions": dict(sorted(partitions.items())),
+    }
+
+
+def quarantined_rows(run: RunState) -> int:
+    """Rows in the quarantine, over all phases."""
+    return sum(d.facts.get("quarantined", 0) for p in run.phases for d in p.done.values())
+
+
+def quarantine_path(run: RunState) -> str | None:
+    """The folder with the bad records, if there are any."""
+    return str(run.folder.root / "quarantine") if quarantined_rows(run) else None
+
+
+def render(status: Mapping[str, Any], run: str, console: Console) -> None:
+    """The state and a line for each phase, for people. run: how the user calls this run."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print(Text(f"{status['name']}: {status['state']}", style="bold"))
+    if status["holder"] is not None:
+        console.print(Text(f"in use by {status['holder']}"))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("phase", overflow="fold")
+    for heading in ("units", "rows", "quarantined"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for phase in status["phases"]:
+        units = "?" if phase["units"] is None else f"{phase['units']:,}"
+        bad = f"{phase['quarantined']:,}" if phase["quarantined"] else ""
+        table.add_row(Text(phase["name"]), f"{phase['done']:,} / {units}", f"{phase['rows']:,}", bad)
+    console.print(table)
+    for output in status["outputs"]:
+        whole = "complete" if output["complete"] else "not complete"
+        line = f"output {output['name']}: {whole}, {output['rows']:,} rows in {output['files']:,} files, {output['path']}"
+        console.print(Text(line, overflow="fold"))
+    if status["quarantine"]["rows"]:
+        console.print(Text(f"quarantine: {status['quarantine']['rows']:,} rows, {status['quarantine']['path']}"))
+    for problem in status["failure"] or ():
+        console.print(Text(f"{problem['code']}: {problem['message']}", style="red", overflow="fold"))
+    console.print(Text(next_step(status, run), overflow="fold"))
+
+
+def next_step(status: Mapping[str, Any], run: str) -> str:
+    """What to type next."""
+    if status["state"] == "done":
+        return f"next: curate report {run}"
+    if status["state"] == "running":
+        return f"it is at work; ask again with: curate status {run}"
+    return "next: curate run with its config continues, finished units are kept"

@@ -1,0 +1,234 @@
+"""The only entry of a worker, whoever starts it: a run folder, a phase and some units in; committed units out.
+
+A `Worker` lives as long as its process. It reads plan and manifest once, builds and opens a phase's steps once, and then
+takes units one after the other: work under a new attempt's names, make durable, commit. A unit that somebody else
+committed meanwhile is left as it is, and the loser's files are removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from curate.contract import AnyStep
+from curate.core.commit import Done, Output, describe, remove_outputs, write_done
+from curate.core.errors import CurateError, Problem, error
+from curate.core.exchange import ExchangeReader
+from curate.core.layout import RunFolder, new_attempt
+from curate.core.manifest import Manifest
+from curate.core.plan import FORMAT, Phase, Plan
+from curate.core.stage import Context
+from curate.environment import expand
+from curate.finish import staging_folder
+from curate.fingerprints import finished_units, read_layout, unit_fingerprints
+from curate.io.publish import FileLayout, file_name
+from curate.pipeline import Pipeline
+from curate.stages import load as load_stage
+from curate.units import (
+    Report,
+    UnitResult,
+    Workspace,
+    run_count,
+    run_exchange,
+    run_ingest,
+    run_pass,
+    run_write,
+    write_quarantine,
+)
+
+_OPEN_EXCHANGE_FILES = 512
+
+
+def load_run(root: Path) -> tuple[Plan, Manifest]:
+    """Plan and manifest of a run folder; R309 if it is none, or of another version."""
+    folder = RunFolder(root)
+    try:
+        plan_text = folder.plan.read_text(encoding="utf-8")
+        manifest_text = folder.manifest.read_text(encoding="utf-8")
+    except FileNotFoundError as cause:
+        raise error(
+            "R307", f"{root} is not a run folder: it has no {Path(cause.filename).name}", help="give the config file"
+        ) from cause
+    try:
+        if (found := json.loads(plan_text).get("format")) != FORMAT:
+            raise error(
+                "R309",
+                f"{root} was made by another version of curate (form {found}, this one reads {FORMAT})",
+                help="use that version, or start anew with --force",
+            )
+        return Plan.from_json(plan_text), Manifest.from_json(manifest_text)
+    except (ValueError, TypeError, KeyError) as cause:
+        raise error(
+            "R309", f"{root} holds a damaged plan or manifest: {cause}", help="start anew with --force"
+        ) from cause
+
+
+def build_step(use: str, options: Mapping[str, Any]) -> AnyStep:
+    """A step from its name and options, as the plan has them."""
+    stage = load_stage(use)
+    step: AnyStep = stage(stage.Config.model_validate(dict(options)))
+    return step
+
+
+class Worker:
+    """Does units of one run. threads: that this process may use."""
+
+    def __init__(self, root: Path, *, threads: int = 1) -> None:
+        self.folder = RunFolder(root)
+        self.plan, self.manifest = load_run(root)
+        self._threads = threads
+        self._pipelines: dict[str, Pipeline] = {}
+        self._done: dict[str, dict[int, Done]] = {}
+        self._layouts: dict[str, FileLayout] = {}
+        self._exchange: OrderedDict[tuple[str, int], ExchangeReader] = OrderedDict()
+        self._scratch = tempfile.TemporaryDirectory(
+            prefix="curate-", dir=expand(self.plan.local_tmp, os.environ) if self.plan.local_tmp else None
+        )
+        self._space = Workspace(self.plan, self.manifest, self.folder, self._finished, self._layout)
+
+    def close(self) -> None:
+        self._scratch.cleanup()
+
+    def run(self, phase_name: str, units: Sequence[int], task: int, report: Report) -> list[Done]:
+        """Do these units in order; returns a record for each that this process committed."""
+        phase = self.plan.phase(phase_name)
+        fingerprints = unit_fingerprints(self.plan, self.manifest, phase, self.folder)
+        if fingerprints is None:
+            raise error("R303", f"phase {phase_name} cannot start: its rows have not been counted yet")
+        committed = []
+        for unit in units:
+            try:
+                done = self._unit(phase, unit, fingerprints[unit], task, report)
+            except CurateError as cause:
+                raise located(cause, self.manifest, phase, unit) from cause
+            except OSError as cause:
+                raise located(disk_error(cause), self.manifest, phase, unit) from cause
+            if done is not None:
+                committed.append(done)
+        return committed
+
+    def _unit(self, phase: Phase, unit: int, fingerprint: str, task: int, report: Report) -> Done | None:
+        attempt = new_attempt()
+        result = self._work(phase, unit, attempt, report)
+        if result.bad:
+            path = self.folder.quarantine(phase.name, unit, attempt)
+            write_quarantine(path, result.bad)
+            result.outputs["quarantine"] = path
+        counters = self.folder.counters(phase.name, unit, attempt)
+        counters.parent.mkdir(parents=True, exist_ok=True)
+        counters.write_text(json.dumps(result.counters), encoding="utf-8")
+        result.outputs["counters"] = counters
+        outputs: dict[str, Output] = {role: describe(self.folder, path) for role, path in result.outputs.items()}
+        done = Done(
+            unit=unit,
+            fingerprint=fingerprint,
+            task=task,
+            attempt=attempt,
+            rows=result.rows,
+            bytes=sum(o.bytes for o in outputs.values()),
+            outputs=outputs,
+            facts={**result.facts, "quarantined": len(result.bad)},
+        )
+        if write_done(self.folder, phase.name, done):
+            return done
+        remove_outputs(self.folder, done)
+        return None
+
+    def _work(self, phase: Phase, unit: int, attempt: str, report: Report) -> UnitResult:
+        if phase.kind == "ingest":
+            return run_ingest(self._space, phase, unit, attempt, report)
+        if phase.kind == "pass":
+            return run_pass(self._space, phase, self._pipeline(phase), unit, attempt, report)
+        if phase.kind == "count":
+            return run_count(self._space, phase, unit, report)
+        if phase.kind == "exchange":
+            return run_exchange(self._space, phase, unit, attempt, report)
+        target = staged_file(self._space, phase, unit)
+        target = target.with_name(f"{target.name}.{attempt}")
+        return run_write(self._space, phase, unit, target, self._open_exchange, report)
+
+    def _pipeline(self, phase: Phase) -> Pipeline:
+        if phase.name not in self._pipelines:
+            context = Context(
+                models=Path(self.plan.models),
+                scratch=Path(self._scratch.name),
+                threads=self._threads,
+                offline=self.plan.offline,
+            )
+            steps = [(s, build_step(s.use, s.options)) for s in phase.steps]
+            first = phase == self.plan.passes[0]
+            self._pipelines[phase.name] = Pipeline(steps, context, self.plan.language, first=first)
+        return self._pipelines[phase.name]
+
+    def _finished(self, phase_name: str) -> Mapping[int, Done]:
+        if phase_name not in self._done:
+            phase = self.plan.phase(phase_name)
+            self._done[phase_name] = finished_units(self.plan, self.manifest, phase, self.folder)
+        return self._done[phase_name]
+
+    def _layout(self, output: str) -> FileLayout:
+        if output not in self._layouts:
+            layout = read_layout(self.plan, self.manifest, output, self.folder)
+            if layout is None:
+                raise error("R306", f"the arrangement of output '{output}' is missing", help="run again")
+            self._layouts[output] = layout
+        return self._layouts[output]
+
+    def _open_exchange(self, phase_name: str, unit: int) -> ExchangeReader:
+        """Exchange files stay open: every file to write reads a little of each."""
+        key = (phase_name, unit)
+        if key not in self._exchange:
+            done = self._finished(phase_name)[unit]
+            path = self.folder.absolute(done.outputs["rows"].path)
+            self._exchange[key] = ExchangeReader(path, done.facts["partitions"])
+            while len(self._exchange) > _OPEN_EXCHANGE_FILES:
+                self._exchange.popitem(last=False)
+        self._exchange.move_to_end(key)
+        return self._exchange[key]
+
+
+def staged_file(space: Workspace, phase: Phase, unit: int) -> Path:
+    """Where a published file waits until all are there: a hidden folder in the output's own folder."""
+    output = space.plan.output(phase.output or "")
+    layout = space.layout(output.name)
+    name = file_name(output, layout, unit).replace("/", "~")
+    return staging_folder(output) / name
+
+
+def located(cause: CurateError, manifest: Manifest, phase: Phase, unit: int) -> CurateError:
+    """The same problems, with phase, unit and file where they lack them; a run-time fault, so exit 1."""
+    context = {"phase": phase.name, "unit": unit, **unit_files(manifest, phase, unit)}
+    problems = [
+        Problem(p.code, p.message, p.help, p.position, {**context, **p.context}) for p in cause.problems
+    ]
+    return CurateError(problems, exit_code=1)
+
+
+def unit_files(manifest: Manifest, phase: Phase, unit: int) -> dict[str, object]:
+    """The file a unit reads, for messages; of several the first, and how many more."""
+    if phase.kind == "write":
+        return {}
+    numbers = manifest.ingest[unit].files if phase.kind == "ingest" else manifest.shards[unit].files
+    paths = [manifest.files[n].path for n in numbers]
+    if not paths:
+        return {}
+    return {"file": paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"}
+
+
+def disk_error(cause: OSError) -> CurateError:
+    """An operating system error in words a user can act on."""
+    import errno
+
+    where = f" ({cause.filename})" if cause.filename else ""
+    if cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        return error("E501", f"no space left on the device{where}", help="free some space and run again: it continues")
+    if cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return error("E506", f"not allowed: {cause.strerror}{where}", help="change the permissions and run again")
+    return error("R303", f"{cause.strerror or cause}{where}", help="run again: finished units are kept")
+
+

@@ -1,0 +1,320 @@
+"""The work of one unit, by kind of phase: what it reads, what it writes under its attempt's names, what it counts.
+
+Nothing here decides whether a unit counts: `curate.task` commits what these functions return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate import __version__
+from curate.core.columns import TEXT, UNDETERMINED
+from curate.core.commit import Done
+from curate.core.exchange import ExchangeReader, ExchangeWriter
+from curate.core.expression import parse
+from curate.core.layout import RunFolder
+from curate.core.manifest import Manifest, Shard, row_of, shard_of
+from curate.core.overlay import OverlayWriter, doc_numbers
+from curate.core.plan import OutputPlan, Phase, Plan
+from curate.io.ingest import ingest_unit
+from curate.io.publish import FileLayout, count_rows, provenance, row_groups, write_file
+from curate.io.published import needed_columns, published_batch, published_schema
+from curate.io.source import BadRecord, read_shard
+from curate.joined import SIZE, ShardView
+from curate.ledger import READ, StepCounter, Tally, counters_json
+from curate.pipeline import BadRow, Pipeline
+
+#: Called after every batch with (rows, bytes of text) since the last call.
+Report = Callable[[int, int], None]
+
+_QUARANTINE = pa.schema(
+    [
+        pa.field("doc", pa.int64(), nullable=False),
+        pa.field("shard", pa.int64(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("position", pa.string(), nullable=False),
+        pa.field("step", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("raw", pa.binary()),
+    ]
+)
+
+
+@dataclass
+class UnitResult:
+    """What a unit wrote and counted. rows: rows that entered; outputs: role → file; facts: for the next phases."""
+
+    rows: int
+    outputs: dict[str, Path]
+    counters: dict[str, Any]
+    bad: list[BadRow] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What every unit of a run can look at: the plan, the manifest, and which earlier units are done."""
+
+    plan: Plan
+    manifest: Manifest
+    folder: RunFolder
+    done: Callable[[str], Mapping[int, Done]]
+    layout: Callable[[str], FileLayout]
+
+    def ingested(self, shard: Shard) -> str | None:
+        if shard.ingest is None:
+            return None
+        output = self.done("ingest")[shard.ingest].outputs[f"shard{shard.number}"]
+        return str(self.folder.absolute(output.path))
+
+    def view(self, shard: int, before: Phase | None = None) -> ShardView:
+        """A shard with the overlays of the passes before that phase (all passes if None)."""
+        passes = self.plan.passes
+        if before is not None and before.kind == "pass":
+            passes = passes[: passes.index(before)]
+        overlays = tuple((phase, self.done(phase.name)[shard]) for phase in passes)
+        source = self.manifest.shards[shard]
+        return ShardView(self.plan, self.manifest, self.folder, shard, self.ingested(source), overlays)
+
+    def file_of(self, doc: int) -> str:
+        """Path of the file a document came from."""
+        shard = self.manifest.shards[shard_of(doc)]
+        starts = self.file_starts(shard)
+        index = int(np.searchsorted(starts, row_of(doc), side="right")) - 1
+        return self.manifest.files[shard.files[max(index, 0)]].path
+
+    def file_starts(self, shard: Shard) -> list[int]:
+        """The shard's row at which each of its files begins."""
+        if shard.ingest is None:
+            return [0]
+        starts: list[int] = self.done("ingest")[shard.ingest].facts["file_starts"][str(shard.number)]
+        return starts
+
+
+def run_ingest(space: Workspace, phase: Phase, unit: int, attempt: str, report: Report) -> UnitResult:
+    """JSONL files → one Parquet file per shard of the unit."""
+    targets = {s: space.folder.ingested(s, attempt) for s in space.manifest.ingest[unit].shards}
+    for path in targets.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    bad: list[BadRow] = []
+    result = ingest_unit(
+        space.manifest,
+        space.plan.inputs,
+        unit,
+        {shard: str(path) for shard, path in targets.items()},
+        quarantine=lambda record: bad.append(_bad_row(record, "ingest")),
+    )
+    rows = sum(s.records for s in result.shards)
+    good = sum(s.good for s in result.shards)
+    volume = sum(s.text_bytes for s in result.shards)
+    report(rows, volume)
+    counter = StepCounter("ingest")
+    counter.ledger.by_language[UNDETERMINED] = Tally(
+        rows_in=rows, rows_kept=good, rows_quarantined=rows - good, bytes_in=volume, bytes_kept=volume
+    )
+    facts = {"file_starts": {str(s.shard): list(s.file_starts) for s in result.shards}}
+    outputs = {f"shard{number}": path for number, path in targets.items()}
+    return UnitResult(rows, outputs, counters_json([counter]), bad, facts)
+
+
+def run_pass(
+    space: Workspace, phase: Phase, pipeline: Pipeline, unit: int, attempt: str, report: Report
+) -> UnitResult:
+    """One shard through the steps of a pass, to an overlay."""
+    path = space.folder.overlay(phase.name, unit, attempt)
+    pipeline.start_unit()
+    rows = rewritten = 0
+    bad: list[BadRow] = []
+    with OverlayWriter(path, pipeline.schema) as writer:
+        for record, unread in _pass_input(space, phase, pipeline, unit):
+            outcome = pipeline.run(record, unread)
+            writer.append(outcome.overlay)
+            rows += outcome.overlay.num_rows
+            rewritten += outcome.rewritten
+            bad += outcome.bad
+            report(outcome.overlay.num_rows, int(record.column(TEXT).nbytes))
+    for row in bad:
+        row.file = row.file or space.file_of(row.doc)
+    return UnitResult(
+        rows, {"overlay": path}, counters_json(pipeline.counters), bad, {"rewritten": rewritten}
+    )
+
+
+def _pass_input(
+    space: Workspace, phase: Phase, pipeline: Pipeline, unit: int
+) -> Iterator[tuple[pa.RecordBatch, list[BadRow]]]:
+    """Batches with doc, text and what the steps read; with the bad records among them in the first pass."""
+    columns = _pass_columns(space.plan, phase)
+    if not pipeline.first:
+        for record in space.view(unit, before=phase).batches(columns):
+            yield record, []
+        return
+    shard = space.manifest.shards[unit]
+    batches = read_shard(
+        space.manifest,
+        space.plan.inputs,
+        unit,
+        schema=space.plan.source_schema,
+        columns=frozenset(columns),
+        ingested=space.ingested(shard),
+        validate=True,
+    )
+    for batch in batches:
+        record = batch.record.select(["doc", *(c for c in columns if c != "doc")])
+        yield record, [_bad_row(b, READ) for b in batch.bad]
+
+
+def _pass_columns(plan: Plan, phase: Phase) -> list[str]:
+    """What a pass reads: the text, its steps' columns that no step of its own writes, and the language."""
+    wanted = [TEXT]
+    written: set[str] = set()
+    for step in phase.steps:
+        wanted += [c for c in step.reads if c not in written]
+        written |= step.writes.keys()
+    if plan.language is not None and plan.language not in written and _known_before(plan, phase):
+        wanted.append(plan.language)
+    return [c for c in dict.fromkeys(wanted) if c != "doc"]
+
+
+def _known_before(plan: Plan, phase: Phase) -> bool:
+    """Whether the language column exists when the phase starts: no pass from this one on writes it."""
+    later = plan.passes[plan.passes.index(phase) :]
+    return not any(plan.language in step.writes for p in later for step in p.steps)
+
+
+def run_count(space: Workspace, phase: Phase, unit: int, report: Report) -> UnitResult:
+    """Rows and bytes of one shard per partition of an output."""
+    output = space.plan.output(phase.output or "")
+    counts: dict[str, tuple[int, int]] = {}
+    rows = 0
+    for record in _selected(space, output, unit, [SIZE]):
+        count_rows(_partition(output, record), record.column(SIZE), counts)
+        rows += record.num_rows
+    report(rows, 0)
+    return UnitResult(rows, {}, {"steps": []}, [], {"counts": {k: list(v) for k, v in sorted(counts.items())}})
+
+
+def _selected(
+    space: Workspace, output: OutputPlan, shard: int, columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Living rows of a shard that pass the output's `where`."""
+    where = parse(output.where) if output.where is not None else None
+    wanted = [*columns, *(sorted(where.columns) if where is not None else ())]
+    if output.partition_by is not None:
+        wanted.append(output.partition_by)
+    for record in space.view(shard).batches(list(dict.fromkeys(wanted))):
+        if where is None:
+            yield record
+        else:
+            inside = where.evaluate(record).fill_null(False)
+            yield record.filter(inside)
+
+
+def _partition(output: OutputPlan, record: pa.RecordBatch) -> pa.StringArray | None:
+    return record.column(output.partition_by) if output.partition_by is not None else None
+
+
+def run_exchange(space: Workspace, phase: Phase, unit: int, attempt: str, report: Report) -> UnitResult:
+    """The kept rows of one shard, as they will be published, each under the row group it goes to."""
+    plan, output = space.plan, space.plan.output(phase.output or "")
+    available = available_schema(space)
+    schema = published_schema(output.columns, available, plan.language)
+    wanted = needed_columns(output.columns, available, plan.language)
+    layout = space.layout(output.name)
+    shard = space.manifest.shards[unit]
+    starts = np.asarray(space.file_starts(shard))
+    names = pa.array([space.manifest.files[f].path for f in shard.files], pa.string())
+    path = space.folder.exchange(phase.name, unit, attempt)
+    seen: dict[str, int] = {}
+    rows = 0
+    with ExchangeWriter(path, exchange_schema(schema)) as writer:
+        for record in _selected(space, output, unit, wanted):
+            docs = doc_numbers(record)
+            groups = row_groups(layout, output, unit, _partition(output, record), docs, seen)
+            which = np.searchsorted(starts, docs & 0xFFFFFFFF, side="right") - 1
+            published = published_batch(
+                record, output.columns, schema, plan.language, names.take(pa.array(which))
+            )
+            columns = [record.column("doc"), *published.columns]
+            writer.append(pa.RecordBatch.from_arrays(columns, schema=exchange_schema(schema)), groups)
+            rows += record.num_rows
+            report(record.num_rows, int(published.nbytes))
+    return UnitResult(rows, {"rows": path}, {"steps": []}, [], {"partitions": writer.partitions})
+
+
+def exchange_schema(published: pa.Schema) -> pa.Schema:
+    """`__doc`, by which rows are sorted, and the published columns."""
+    return pa.schema([pa.field("__doc", pa.int64(), nullable=False), *published])
+
+
+def available_schema(space: Workspace) -> pa.Schema:
+    """Every global column there is after the last pass, with its type and metadata."""
+    fields = list(space.plan.source_schema)
+    for phase in space.plan.passes:
+        overlay = _any_overlay(space, phase)
+        fields += [overlay.field(c) for step in phase.steps for c in step.writes]
+    return pa.schema(fields)
+
+
+def _any_overlay(space: Workspace, phase: Phase) -> pa.Schema:
+    """The schema that all overlays of a pass share."""
+    done = next(iter(space.done(phase.name).values()))
+    return _overlay_schema(space.folder.absolute(done.outputs["overlay"].path))
+
+
+@lru_cache(maxsize=64)
+def _overlay_schema(path: Path) -> pa.Schema:
+    return pq.read_schema(path)
+
+
+def run_write(
+    space: Workspace,
+    phase: Phase,
+    unit: int,
+    target: Path,
+    open_exchange: Callable[[str, int], ExchangeReader],
+    report: Report,
+) -> UnitResult:
+    """One published file, from the exchange files of all shards."""
+    output = space.plan.output(phase.output or "")
+    layout = space.layout(output.name)
+    source = f"{output.name}.exchange"
+    readers = [open_exchange(source, shard) for shard in sorted(space.done(source))]
+    facts = {"curate": __version__, "name": space.plan.name, "output": output.name, "config": space.plan.config}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    rows, volume = write_file(target, output, layout, unit, readers, provenance(facts))
+    report(rows, volume)
+    return UnitResult(rows, {"file": target}, {"steps": []}, [], {"text_bytes": volume})
+
+
+def _bad_row(bad: BadRecord, step: str) -> BadRow:
+    return BadRow(bad.doc, step, bad.reason, bad.file, bad.position, bad.raw)
+
+
+def write_quarantine(path: Path, bad: Sequence[BadRow]) -> None:
+    """Bad rows as Parquet, in order of doc."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            "doc": b.doc,
+            "shard": shard_of(b.doc),
+            "row": row_of(b.doc),
+            "file": b.file,
+            "position": b.position or f"row {row_of(b.doc)} of shard {shard_of(b.doc)}",
+            "step": b.step,
+            "reason": b.reason,
+            "raw": b.raw,
+        }
+        for b in sorted(bad, key=lambda b: b.doc)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=_QUARANTINE), path, compression="zstd")
+
