@@ -337,7 +337,8 @@ def _phases(
         )
         written = digest("write", _VERSIONS["write"], spread, __version__, config, output.licence, output.title)
         phases.append(Phase(f"{output.name}.count", "count", counted, output=output.name))
-        phases.append(Phase(f"{output.name}.exchange", "exchange", spread, output=output.name))
+        if output.exchanged:
+            phases.append(Phase(f"{output.name}.exchange", "exchange", spread, output=output.name))
         phases.append(Phase(f"{output.name}.write", "write", written, output=output.name))
     return tuple(phases)
 

@@ -273,5 +273,7 @@ class ConfigFile(Entry):
     )
     steps: tuple[StepEntry, ...] = Field((), description="What is done to each document, in this order.")
     publish: tuple[Publish, ...] = Field((), description="The data sets to write.")
-    execution: Execution = Field(Execution(), description="How the run uses the machine.")
+    execution: Execution = Field(
+        default_factory=lambda: Execution.model_validate({}), description="How the run uses the machine."
+    )
     run_dir: PathText | None = Field(None, description="The run folder; by default runs/<name>.")

@@ -1,7 +1,8 @@
-"""A data file or a folder of them, described: schema, rows, row groups, bytes of each column, and how it was made.
+"""A data file or a folder of them, described: schema, rows, row groups, bytes of each column, and how it was
+made.
 
-Parquet is described from its footers alone. Of JSON Lines (plain, gzip, zstd) every line is counted, and the keys are
-those of the first thousand records.
+Parquet is described from its footers alone. Of JSON Lines (plain, gzip, zstd) every line is counted, and the
+keys are those of the first thousand records.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from curate.diagnostics import printable
 from curate.io.lines import read_runs
 from curate.io.storage import magic, open_binary
 from curate.io.text_blocks import read_blocks
-from curate.report_view import share, size
+from curate.report_view import plural, share, size
 
 #: Records of a JSON Lines file whose keys are looked at.
 KEY_RECORDS: Final = 1_000
@@ -32,15 +33,18 @@ PROVENANCE: Final = "curate"
 
 
 def describe_data(path: Path) -> dict[str, Any]:
-    """`path format files rows bytes row_groups columns curate`, or for JSON Lines `path format files rows bytes keys bad`.
+    """`path format files rows bytes row_groups columns curate`, or for JSON Lines `path format files rows
+    bytes keys bad`.
 
-    A folder is described as the Parquet files below it, hidden ones left out, by the schema of the first. D401 if nothing
-    can be read.
+    A folder is described as the Parquet files below it, hidden ones left out, by the schema of the first.
+    D401 if nothing can be read.
     """
     if path.is_dir():
         files = [p for p in sorted(path.rglob("*.parquet")) if not _hidden(p.relative_to(path))]
         if not files:
-            raise error("D401", f"{path} holds no Parquet file", help="give a file, or a folder of Parquet files")
+            raise error(
+                "D401", f"{path} holds no Parquet file", help="give a file, or a folder of Parquet files"
+            )
         return _describe_parquet(path, files)
     with open_binary(str(path)) as file:
         kind = magic(file.read(4))
@@ -78,7 +82,10 @@ def _describe_parquet(path: Path, files: Sequence[Path]) -> dict[str, Any]:
             "type": str(field.type),
             "bytes": stored.get(field.name, 0),
             "uncompressed": plain.get(field.name, 0),
-            "metadata": {k.decode(errors="replace"): v.decode(errors="replace") for k, v in (field.metadata or {}).items()},
+            "metadata": {
+                k.decode(errors="replace"): v.decode(errors="replace")
+                for k, v in (field.metadata or {}).items()
+            },
         }
         for field in schema
     ]
@@ -99,7 +106,9 @@ def _footer(file: Path) -> tuple[pq.FileMetaData, pa.Schema]:
         found = pq.ParquetFile(file)
         return found.metadata, found.schema_arrow
     except (OSError, pa.ArrowException) as cause:
-        raise error("D401", f"{file} cannot be read: {cause}", help="write the file again", file=str(file)) from cause
+        raise error(
+            "D401", f"{file} cannot be read: {cause}", help="write the file again", file=str(file)
+        ) from cause
 
 
 def _describe_jsonl(path: Path) -> dict[str, Any]:
@@ -145,13 +154,15 @@ def _look_at(line: bytes, keys: dict[str, dict[str, int]]) -> bool:
 def show_data(facts: Mapping[str, Any], console: Console) -> None:
     """Print what `describe_data` found."""
     console.print(Text(printable(facts["path"]), style="bold"))
-    files = f"{facts['files']:,} files, " if facts["files"] > 1 else ""
-    console.print(Text(f"{facts['format']}, {files}{facts['rows']:,} rows, {size(facts['bytes'])}"))
+    files = f"{plural(facts['files'], 'file')}, {plural(facts['rows'], 'row')}"
+    console.print(Text(f"{facts['format']}, {files}, {size(facts['bytes'])}"))
     if facts["format"] == "jsonl":
         _show_keys(facts, console)
         return
     groups = facts["row_groups"]
-    console.print(Text(f"{groups['count']:,} row groups, the largest {size(groups['largest_bytes'])} uncompressed"))
+    console.print(
+        Text(f"{plural(groups['count'], 'row group')}, the largest {size(groups['largest_bytes'])} uncompressed")
+    )
     total = sum(c["bytes"] for c in facts["columns"])
     table = Table(box=None, pad_edge=False)
     table.add_column("column", overflow="fold")
@@ -160,11 +171,15 @@ def show_data(facts: Mapping[str, Any], console: Console) -> None:
         table.add_column(heading, justify="right", overflow="fold")
     for column in facts["columns"]:
         name, kind = Text(printable(column["name"])), Text(printable(column["type"]))
-        table.add_row(name, kind, size(column["bytes"]), share(column["bytes"], total), size(column["uncompressed"]))
+        table.add_row(
+            name, kind, size(column["bytes"]), share(column["bytes"], total), size(column["uncompressed"])
+        )
     console.print(table)
     if facts["curate"] is not None:
         made = facts["curate"]
-        console.print(Text(f"made by curate {made.get('curate')}: output {made.get('output')} of {made.get('name')}"))
+        console.print(
+            Text(f"made by curate {made.get('curate')}: output {made.get('output')} of {made.get('name')}")
+        )
         console.print(Text("its config: curate inspect --json"))
 
 

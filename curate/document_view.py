@@ -3,43 +3,48 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from curate.core.columns import ID, TEXT
-from curate.documents import Document, excerpt
+from curate.diagnostics import printable
+from curate.documents import Document, excerpt, raw_text
 from curate.explain import EXCERPT
 from curate.inspection import Sample
+from curate.report_view import plural
 
 _COLUMN_CHARACTERS: Final = 200
+_CONDITION_CHARACTERS: Final = 40
 _STYLES: Final = {"kept": "green", "dropped": "red", "quarantined": "red"}
 
 
 def show_life(life: Mapping[str, Any], console: Console) -> None:
     """Print one document's life."""
     console.print(Text(excerpt(life["id"], _COLUMN_CHARACTERS), style="bold"))
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column()
-    facts.add_column(overflow="fold")
-    facts.add_row("is", _state(life["state"]))
-    facts.add_row("from", Text(f"{excerpt(life['file'], _COLUMN_CHARACTERS)}, row {life['row']:,}"))
-    facts.add_row("doc", Text(f"{life['doc']} (shard {life['shard']}, row {life['shard_row']:,})"))
-    facts.add_row("language", Text(life["language"]))
-    for name, value in life["columns"].items():
-        if value is not None:
-            facts.add_row(Text(name), Text(shown(value)))
+    facts = {
+        "is": life["state"],
+        "from": f"{excerpt(life['file'], _COLUMN_CHARACTERS)}, row {life['row']:,}",
+        "doc": f"{life['doc']} (shard {life['shard']}, row {life['shard_row']:,})",
+        "language": life["language"],
+        **{name: shown(value) for name, value in life["columns"].items() if value is not None},
+    }
     if life["text"] is not None:
-        facts.add_row("text", Text(excerpt(life["text"], EXCERPT)))
-    size = "none" if life["text_bytes"] is None else f"{life['text_bytes']:,} bytes"
-    facts.add_row("size", Text(size + (", rewritten by the run" if life["rewritten"] else "")))
+        facts["text"] = excerpt(life["text"], EXCERPT)
+    if life["text_bytes"] is not None:
+        facts["size"] = f"{life['text_bytes']:,} bytes" + (
+            ", rewritten by the run" if life["rewritten"] else ""
+        )
     if life["quarantine"] is not None:
-        facts.add_row("bad", Text(f"{life['quarantine']['reason']}, at {life['quarantine']['position']}"))
-        facts.add_row("bytes", Text(excerpt(life["quarantine"]["raw"], EXCERPT)))
-    console.print(facts)
+        facts["bad"] = f"{printable(life['quarantine']['reason'])}, at {life['quarantine']['position']}"
+        facts["bytes"] = excerpt(life["quarantine"]["raw"], EXCERPT)
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        line = Text(f"{printable(name):<{width}}  ")
+        console.print(line.append(value, style=_STYLES.get(value, "") if name == "is" else ""))
     console.print()
     width = max(len(s["step"]) for s in life["steps"])
     for step in life["steps"]:
@@ -50,10 +55,6 @@ def show_life(life: Mapping[str, Any], console: Console) -> None:
         console.print(Text(f"{done} {where}"))
 
 
-def _state(state: str) -> Text:
-    return Text(state, style=_STYLES.get(state, ""))
-
-
 def _show_step(step: Mapping[str, Any], width: int, console: Console) -> None:
     line = Text(f"{step['step']:<{width}}  ")
     line.append(step["verdict"], style=_STYLES.get(step["verdict"], "dim"))
@@ -62,7 +63,7 @@ def _show_step(step: Mapping[str, Any], width: int, console: Console) -> None:
     console.print(line)
     for condition in step.get("conditions", ()):
         holds = {True: "true", False: "false", None: "null"}[condition["holds"]]
-        values = ", ".join(f"{name} is {shown(value)}" for name, value in condition["values"].items())
+        values = ", ".join(f"{name} is {shown(value, _CONDITION_CHARACTERS)}" for name, value in condition["values"].items())
         line = Text(f"    {condition['condition']} is {holds}" + (f": {values}" if values else ""))
         if "missed_by" in condition:
             line.append(f", off by {number(condition['missed_by'])}")
@@ -82,7 +83,9 @@ def failed_text(rule: Mapping[str, Any]) -> str:
     if rule.get("missed_by") is None:
         return f"failed {rule['reason']}"
     low = rule["minimum"] is not None and rule["value"] < rule["minimum"]
-    bound = f"at least {number(rule['minimum'])} needed" if low else f"at most {number(rule['maximum'])} allowed"
+    bound = (
+        f"at least {number(rule['minimum'])} needed" if low else f"at most {number(rule['maximum'])} allowed"
+    )
     off = f"{number(rule['missed_by'])} too {'little' if low else 'much'}"
     return f"failed {rule['reason']}: {rule['column']} is {number(rule['value'])}, {bound}, {off}"
 
@@ -94,13 +97,13 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def shown(value: Any) -> str:
-    """A value on one line."""
+def shown(value: Any, limit: int = _COLUMN_CHARACTERS) -> str:
+    """A value on one line, at most `limit` characters of it."""
     if isinstance(value, str):
-        return excerpt(value, _COLUMN_CHARACTERS)
+        return excerpt(value, limit)
     if isinstance(value, float):
         return f"{value:.6g}"
-    return excerpt(json.dumps(value, ensure_ascii=False, default=str), _COLUMN_CHARACTERS)
+    return excerpt(json.dumps(value, ensure_ascii=False, default=str), limit)
 
 
 def values_of(document: Document, columns: Sequence[str] | None) -> dict[str, Any]:
@@ -122,7 +125,10 @@ def as_json_row(document: Document, columns: Sequence[str] | None) -> dict[str, 
         "step": fate.step,
         "reasons": list(fate.reasons),
         "position": fate.position,
-        "values": {name: value for name, value in values_of(document, columns).items() if name != ID or columns},
+        "raw": raw_text(fate) if fate.raw is not None else None,
+        "values": {
+            name: value for name, value in values_of(document, columns).items() if name != ID or columns
+        },
     }
 
 
@@ -134,14 +140,16 @@ def show_sample(sample: Sample, columns: Sequence[str] | None, run: str, console
         line.append(f"  {document.language}  ", style="not bold")
         line.append(fate.name, style=_STYLES.get(fate.name, ""))
         if fate.step is not None:
-            line.append(f" by {fate.step}: {', '.join(fate.reasons)}", style="not bold")
+            line.append(f" by {fate.step}: {printable(', '.join(fate.reasons))}", style="not bold")
         console.print(line)
         if fate.position is not None:
-            console.print(Text(f"    {fate.file}, {fate.position}"))
+            console.print(Text(f"    {printable(fate.file or '')}, {fate.position}"))
+            if document.text is None and fate.raw:
+                console.print(Text(f"    {shown(raw_text(fate))}"))
         for name, value in values_of(document, columns).items():
             if value is not None and (name != ID or columns is not None):
                 dim = "" if name == TEXT else "dim"
                 console.print(Text(f"    {name}  {shown(value)}", style=dim))
-    console.print(Text(f"{len(sample.documents):,} of {sample.found:,} documents"))
+    console.print(Text(f"{len(sample.documents):,} of {plural(sample.found, 'document')}"))
     if sample.documents:
-        console.print(Text(f"one document's life: curate explain {run} '{sample.documents[0].id}'"))
+        console.print(Text(f"one document's life: curate explain {run} {shlex.quote(sample.documents[0].id)}"))

@@ -1,8 +1,10 @@
-"""Documents of a run with everything that is known about them: where they lie, their own columns, what each step wrote,
-and their fate. For `explain` and `inspect`, which show few documents; nothing here is on a hot path.
+"""Documents of a run with everything that is known about them: where they lie, their own columns, what each
+step wrote, and their fate. For `explain` and `inspect`, which show few documents; nothing here is on a hot
+path.
 
-A document's fate is in the last overlay that has a row for it: dropped there, or kept if no pass is left. Bad records are
-taken from the quarantine's files, which have them all, also those that ingest met and that no overlay knows.
+A document's fate is in the last overlay that has a row for it: dropped there, or kept if no pass is left. Bad
+records are taken from the quarantine's files, which have them all, also those that ingest met and that no
+overlay knows.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from curate.core.plan import Phase
 from curate.diagnostics import printable
 from curate.fingerprints import read_layout
 from curate.io.publish import FileLayout
-from curate.io.source import read_shard, source_schema
+from curate.io.source import read_shard
 from curate.ledger import READ
 from curate.report import quarantine_files
 from curate.status import RunState
@@ -42,7 +44,9 @@ FateName = Literal["kept", "dropped", "quarantined", "unfinished"]
 
 @dataclass(frozen=True)
 class Fate:
-    """What became of a document. step, reasons: who took it out and why. file, position, raw: of a bad record."""
+    """What became of a document. step, reasons: who took it out and why. file, position, raw: of a bad
+    record.
+    """
 
     name: FateName
     step: str | None = None
@@ -54,7 +58,8 @@ class Fate:
 
 @dataclass
 class Document:
-    """One document. own: its columns in the input, without the text; values: what steps wrote, by global name.
+    """One document. own: its columns in the input, without the text; values: what steps wrote, by global
+    name.
 
     text: as the last pass left it; None if it has none, or cannot be read. language: `und` if it has none.
     """
@@ -72,7 +77,8 @@ class Document:
 
     @property
     def id(self) -> str:
-        return str(self.own.get(ID) or f"doc:{self.doc}")
+        """The document's own id; `path#row` for a record too bad to have one."""
+        return str(self.own.get(ID) or f"{self.file}#{self.row}")
 
 
 class Documents:
@@ -81,12 +87,14 @@ class Documents:
     def __init__(self, run: RunState) -> None:
         self.run = run
         self.plan, self.manifest, self.folder = run.plan, run.manifest, run.folder
-        self.space = Workspace(run.plan, run.manifest, run.folder, lambda name: run.phase(name).done, self.layout)
+        self.space = Workspace(
+            run.plan, run.manifest, run.folder, lambda name: run.phase(name).done, self.layout
+        )
 
     @cached_property
     def source(self) -> pa.Schema:
         """Columns that the documents have in the input."""
-        return source_schema(self.manifest, self.plan.inputs)
+        return self.plan.source_schema
 
     @cached_property
     def step_names(self) -> list[str]:
@@ -128,13 +136,14 @@ class Documents:
             return self.manifest.files[shard.files[0]], shard.first_row + row
         starts = self.space.file_starts(shard)
         index = max(int(np.searchsorted(starts, row, side="right")) - 1, 0)
-        facts = self.run.phase("ingest").done[shard.ingest].facts
-        before = [s for s in self.manifest.ingest[shard.ingest].shards if s < shard.number]
-        earlier = sum(facts["rows"][str(s)] for s in before) if index == 0 else 0
+        before = [s for s in self.manifest.ingest[shard.ingest].shards if s < shard.number] if index == 0 else []
+        earlier = sum(self.records(s) for s in before)
         return self.manifest.files[shard.files[index]], row - starts[index] + earlier
 
     def find(self, wanted: str) -> list[int]:
-        """Documents with that id, ascending; bad records whose bytes hold it are among them. Empty if there are none."""
+        """Documents with that id, ascending; bad records whose bytes hold it are among them. Empty if there
+        are none.
+        """
         found = {doc for shard in self.readable_shards() for doc in self._find_in(shard, wanted)}
         return sorted(found | set(self._find_bad(wanted)))
 
@@ -165,29 +174,45 @@ class Documents:
         return found
 
     def _find_bad(self, wanted: str) -> list[int]:
-        """Bad JSON records that could not be parsed, but begin like the one that is meant."""
+        """Bad records: `path#row`, or JSON that could not be parsed but begins like the record that is meant."""
         if self.quarantine is None:
             return []
+        path, _, row = wanted.rpartition("#")
+        named = self.quarantine.filter(pc.equal(self.quarantine["file"], path))[DOC].to_pylist() if path else []
+        numbered = [doc for doc in named if str(self.place(doc)[1]) == row]
         quoted = json.dumps(wanted, ensure_ascii=False).encode()
         near = self.quarantine.filter(pc.match_substring(self.quarantine["raw"], quoted))
         found = []
-        for row in near.to_pylist():
-            spec = self.plan.inputs[self.place(row[DOC])[0].input]
+        for record in near.to_pylist():
+            spec = self.plan.inputs[self.place(record[DOC])[0].input]
             key = spec.columns[ID].field if ID in spec.columns else ID
-            if re.search(rb'"%s"\s*:\s*%s' % (re.escape(key.encode()), re.escape(quoted)), row["raw"]):
-                found.append(row[DOC])
-        return found
+            if re.search(rb'"%s"\s*:\s*%s' % (re.escape(key.encode()), re.escape(quoted)), record["raw"]):
+                found.append(record[DOC])
+        return [*numbered, *found]
 
     def exists(self, doc: int) -> bool:
         """Whether there is a record of that number, good or bad."""
         if not 0 <= shard_of(doc) < len(self.manifest.shards):
             return False
-        shard = self.manifest.shards[shard_of(doc)]
-        rows = shard.rows
-        if shard.ingest is not None:
-            done = self.run.phase("ingest").done.get(shard.ingest)
-            rows = done.facts["rows"][str(shard.number)] if done is not None else 0
-        return rows is not None and row_of(doc) < rows
+        return row_of(doc) < self.records(shard_of(doc))
+
+    def records(self, shard: int) -> int:
+        """Records of a shard, bad ones included; none before it is ingested."""
+        source = self.manifest.shards[shard]
+        if source.ingest is None:
+            return source.rows or 0
+        if source.ingest not in self.run.phase("ingest").done:
+            return 0
+        # Records are numbered one by one, so the last one's number, good or bad, tells how many there are.
+        docs = [d for d in self._bad_docs.tolist() if shard_of(d) == shard]
+        metadata = pq.read_metadata(self.space.ingested(source))
+        for group in range(metadata.num_row_groups):
+            docs.append(metadata.row_group(group).column(0).statistics.max)
+        return max((row_of(d) + 1 for d in docs), default=0)
+
+    @cached_property
+    def _bad_docs(self) -> Docs:
+        return np.empty(0, np.int64) if self.quarantine is None else self.quarantine[DOC].to_numpy()
 
     def near_ids(self, wanted: str, limit: int = 2_000) -> list[str]:
         """Ids that begin like the one that is wanted, for a did-you-mean."""
@@ -243,7 +268,9 @@ class Documents:
                 return
 
     def languages(self, shard: int) -> tuple[Docs, pa.Array] | None:
-        """Language of each document of a shard, ascending by doc, as far as it is known; None if it is nowhere."""
+        """Language of each document of a shard, ascending by doc, as far as it is known; None if it is
+        nowhere.
+        """
         name = self.plan.language
         if name is None:
             return None
@@ -305,7 +332,14 @@ def _value(scalar: pa.Scalar) -> Any:
         return buffer().to_pybytes().decode("utf-8", "replace") if buffer is not None else None
 
 
+def raw_text(fate: Fate) -> str:
+    r"""The bytes of a bad record as text; those that are not UTF-8 become `\xff`."""
+    return (fate.raw or b"").decode("utf-8", "backslashreplace")
+
+
 def excerpt(text: str, limit: int) -> str:
-    r"""The beginning of a text on one line: at most `limit` characters of it, control and invisible ones as `\n`, `\u202e`."""
+    r"""The beginning of a text on one line: at most `limit` characters of it, control and invisible ones as
+    `\n`, `\u202e`.
+    """
     shown = "\\n".join(printable(line) for line in text[:limit].split("\n"))
     return shown + "…" if len(text) > limit else shown

@@ -1,13 +1,13 @@
 """One document's life: where it came from, what each step found, who dropped it, and by how much it missed.
 
-A filter says what its rules are (`Annotator.rules`), so a failed one is shown with the value, the bound and the distance.
-A `select` is taken apart into its conditions, each with its value and verdict. All of it is read from the overlays, which
-keep the values of dropped rows too: nothing is computed again.
+A filter says what its rules are (`Annotator.rules`), so a failed one is shown with the value, the bound and
+the distance. A `select` is taken apart into its conditions, each with its value and verdict. All of it is
+read from the overlays, which keep the values of dropped rows too: nothing is computed again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from curate.core.manifest import row_of, shard_of
 from curate.core.plan import OutputPlan, StepPlan
 from curate.core.stage import Annotator
 from curate.core.suggest import did_you_mean
-from curate.documents import Document, Documents
+from curate.documents import Document, Documents, raw_text
 from curate.finish import read_published
 from curate.io.publish import file_name, row_groups
 from curate.ledger import READ
@@ -39,7 +39,9 @@ _NUMBER: Final = "doc:"
 
 
 def explain(root: Path, wanted: str) -> list[dict[str, Any]]:
-    """The life of every document with that id (or of `doc:<number>`), in the order of their numbers; R308 if there is none."""
+    """The life of every document with that id (or of `doc:<number>`), in the order of their numbers; R308 if
+    there is none.
+    """
     documents = Documents(read_run(root))
     docs = _numbered(documents, wanted) if wanted.startswith(_NUMBER) else []
     docs = docs or documents.find(wanted)
@@ -62,7 +64,7 @@ def _unknown(documents: Documents, wanted: str) -> CurateError:
     elif waiting:
         help = f"{waiting} shards have not been ingested yet: run on and ask again"
     else:
-        help = "ids are those of the input, `path#row` where it has none, or doc:<number>; `curate inspect` shows some"
+        help = "an id is the input's, `path#row` where it has none, or doc:<number>; see `curate inspect`"
     return error("R308", f"no document of this run has the id '{wanted}'", help=help)
 
 
@@ -73,7 +75,7 @@ def _life(documents: Documents, document: Document) -> dict[str, Any]:
     bad = None
     if fate.name == "quarantined":
         bad = {"step": fate.step, "reason": fate.reasons[0], "file": fate.file, "position": fate.position}
-        bad["raw"] = (fate.raw or b"").decode("utf-8", "backslashreplace")
+        bad["raw"] = raw_text(fate)
     return {
         "id": document.id,
         "doc": document.doc,
@@ -125,7 +127,9 @@ def _steps(documents: Documents, document: Document, record: pa.RecordBatch) -> 
         entry: dict[str, Any] = {"step": name, "use": plan.use if plan else READ, "verdict": verdict}
         if plan is not None and plan.when is not None:
             entry["when"] = plan.when
-        entry["values"] = {k: v for k, v in document.values.items() if step_of(k) == name and number <= gone and reached}
+        entry["values"] = {
+            k: v for k, v in document.values.items() if step_of(k) == name and number <= gone and reached
+        }
         entry["reasons"] = list(fate.reasons) if number == gone else []
         if plan is not None and verdict in ("kept", "dropped"):
             entry |= _judgement(documents, document, plan, record, entry["reasons"])
@@ -143,8 +147,12 @@ def _judgement(
     return {"failed": failed_rules(documents, document, plan, failed)} if failed else {}
 
 
-def failed_rules(documents: Documents, document: Document, plan: StepPlan, failed: list[str]) -> list[dict[str, Any]]:
-    """`reason column value minimum maximum missed_by` of each failed rule; only `reason` where the step tells no more."""
+def failed_rules(
+    documents: Documents, document: Document, plan: StepPlan, failed: list[str]
+) -> list[dict[str, Any]]:
+    """`reason column value minimum maximum missed_by` of each failed rule; only `reason` where the step tells
+    no more.
+    """
     step = build_step(plan.use, plan.options)
     known = step.rules(_language_then(documents, document, plan)) if isinstance(step, Annotator) else ()
     entries = []
@@ -190,15 +198,21 @@ def _language_then(documents: Documents, document: Document, plan: StepPlan) -> 
 
 
 def conditions(text: str, record: pa.RecordBatch) -> list[dict[str, Any]]:
-    """The parts of an expression that are joined by `and`, `or`, `not`, each with its verdict on a one-row record.
+    """The parts of an expression that are joined by `and`, `or`, `not`, each with its verdict on a one-row
+    record.
 
-    condition, holds (null: unknown), values of its columns; missed_by for a comparison of a column with a number.
+    condition, holds (null: unknown), values of its columns; missed_by for a comparison of a column with a
+    number.
     """
     entries = []
     for node in _parts(parse(text).root):
         names = dict.fromkeys(n.name for n in node.walk() if isinstance(n, Column))
         holds = evaluate(node, record)[0].as_py()
-        entry = {"condition": str(node), "holds": holds, "values": {n: record.column(n)[0].as_py() for n in names}}
+        entry = {
+            "condition": str(node),
+            "holds": holds,
+            "values": {n: record.column(n)[0].as_py() for n in names},
+        }
         distance = _distance(node, record)
         if distance is not None and not holds:
             entry["missed_by"] = distance
@@ -233,7 +247,11 @@ def _number(node: Node) -> float | None:
     if isinstance(node, Negate):
         value = _number(node.part)
         return None if value is None else -value
-    if isinstance(node, Literal) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
+    if (
+        isinstance(node, Literal)
+        and isinstance(node.value, (int, float))
+        and not isinstance(node.value, bool)
+    ):
         return node.value
     return None
 
@@ -276,13 +294,18 @@ def _file_of(documents: Documents, document: Document, output: OutputPlan, recor
         if at < len(docs) and docs[at] == document.doc:
             group = int(groups[at])
             partition = next(p for p in layout.partitions if 0 <= group - p.first_group < p.files * p.groups)
-            return file_name(output, layout, partition.first_file + (group - partition.first_group) // partition.groups)
+            return file_name(
+                output, layout, partition.first_file + (group - partition.first_group) // partition.groups
+            )
     raise LookupError(document.doc)
 
 
 def _before(documents: Documents, document: Document, output: OutputPlan) -> Iterator[pa.RecordBatch]:
     """The rows of the document's shard that the output takes, in order."""
     where = parse(output.where) if output.where is not None else None
-    columns = {*(where.columns if where is not None else ()), *([output.partition_by] if output.partition_by else [])}
+    columns = {
+        *(where.columns if where is not None else ()),
+        *([output.partition_by] if output.partition_by else []),
+    }
     for record in documents.space.view(shard_of(document.doc)).batches(sorted(columns)):
         yield record if where is None else record.filter(pc.fill_null(where.evaluate(record), False))

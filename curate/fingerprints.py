@@ -34,7 +34,7 @@ def corpus_fingerprint(plan: Plan, manifest: Manifest) -> str:
 
 def layout_fingerprint(plan: Plan, manifest: Manifest, output: str) -> str:
     """What an output's arrangement into files depends on."""
-    phase = plan.phase(f"{output}.exchange")
+    phase = plan.phase(f"{output}.write")
     return digest(phase.fingerprint, corpus_fingerprint(plan, manifest))
 
 

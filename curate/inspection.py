@@ -1,7 +1,9 @@
-"""A random sample of a run's documents, chosen by what became of them, with their values and the beginning of the text.
+"""A random sample of a run's documents, chosen by what became of them, with their values and the beginning of
+the text.
 
-Which documents are shown depends on the seed and the documents alone: those with the smallest hash(seed, doc) of the ones
-that qualify, whatever the number of tasks that made them. Fates are read from the overlays, three narrow columns of each.
+Which documents are shown depends on the seed and the documents alone: those with the smallest hash(seed, doc)
+of the ones that qualify, whatever the number of tasks that made them. Fates are read from the overlays, three
+narrow columns of each.
 """
 
 from __future__ import annotations
@@ -39,9 +41,11 @@ _FATES: Final = pa.schema(
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which documents qualify. With a step: those it kept, dropped or quarantined; without a fate, those that entered it.
+    """Which documents qualify. With a step: those it kept, dropped or quarantined; without a fate, those that
+    entered it.
 
-    reason: one of the rules that failed, or part of why a record is bad. language: as in the ledger, `und` for none.
+    reason: one of the rules that failed, or part of why a record is bad. language: as in the ledger, `und`
+    for none.
     """
 
     fate: FateFilter | None = None
@@ -90,7 +94,10 @@ def _qualifying(documents: Documents, shard: int, wanted: Wanted) -> Docs:
     mask = np.ones(len(fates), np.bool_)
     if wanted.step is None:
         alive = exit_step == _NEVER
-        by_fate = {"kept": alive & (fates["seen"].to_numpy() == len(documents.run.passes)), "dropped": ~alive & ~bad}
+        by_fate = {
+            "kept": alive & (fates["seen"].to_numpy() == len(documents.run.passes)),
+            "dropped": ~alive & ~bad,
+        }
     else:
         step = documents.step_names.index(wanted.step)
         reached = (exit_step >= step) & (fates["seen"].to_numpy() >= _pass_of(documents, wanted.step))
@@ -110,7 +117,9 @@ def _pass_of(documents: Documents, step: str) -> int:
     """How many passes must have seen a shard for that step to have seen it."""
     if step == READ:
         return 0
-    return next(i + 1 for i, p in enumerate(documents.run.passes) if any(s.name == step for s in p.phase.steps))
+    return next(
+        i + 1 for i, p in enumerate(documents.run.passes) if any(s.name == step for s in p.phase.steps)
+    )
 
 
 def _has_reason(fates: pa.Table, reason: str) -> npt.NDArray[np.bool_]:
@@ -137,7 +146,9 @@ def _in_language(documents: Documents, shard: int, docs: Docs, language: str) ->
 
 
 def _fates(documents: Documents, shard: int) -> pa.Table:
-    """Every record of a shard once, ascending by doc. exit: number of the step that took it out; seen: passes that saw it."""
+    """Every record of a shard once, ascending by doc. exit: number of the step that took it out; seen: passes
+    that saw it.
+    """
     overlays = documents.overlays(shard)
     numbers = pa.array(documents.step_names)
     parts = [_bad_records(documents, shard)]

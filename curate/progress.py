@@ -1,9 +1,10 @@
-"""Progress of a run on standard error: a live line for each phase in a terminal, one plain line a phase elsewhere.
+"""Progress of a run on standard error: a live line for each phase in a terminal, one plain line a phase
+elsewhere.
 
     pass1   ━━━━━━━━━━━━╸━━━━  41/96  1,204,331 rows  31,200/s  84.1 MB/s  0:00:38  0:00:51 left
 
-A narrow terminal shows fewer of these. Rows and bytes are those that workers have told of; a unit whose worker dies is
-told of again when it is tried again, so they may run a little ahead of what is done.
+A narrow terminal shows fewer of these. Rows and bytes are those that workers have told of; a unit whose
+worker dies is told of again when it is tried again, so they may run a little ahead of what is done.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from curate.report_view import size
+from curate.report_view import plural, size
 
 if TYPE_CHECKING:
     from curate.core.plan import Phase
@@ -33,7 +34,8 @@ _BAR, _ROWS, _RATES, _BYTES = 60, 34, 76, 96
 
 
 class Progress:
-    """Hears about a run's phases and shows them. Use as a context manager, so that the live line ends when the run does.
+    """Hears about a run's phases and shows them. Use as a context manager, so that the live line ends when
+    the run does.
 
     clock: seconds, for rates.
     """
@@ -62,12 +64,15 @@ class Progress:
         self._told = deque([(self._start, 0, 0)])
         if self._fancy:
             self._live = Live(
-                console=self.console, get_renderable=self._line, refresh_per_second=_PER_SECOND, transient=True
+                console=self.console,
+                get_renderable=self._line,
+                refresh_per_second=_PER_SECOND,
+                transient=True,
             )
             self._live.start()
         elif done < units:
             known = f", {done:,} done before" if done else ""
-            self._print(f"{self._phase}: {units:,} units{known}")
+            self._print(f"{self._phase}: {plural(units, 'unit')}{known}")
 
     def progress(self, rows: int, size: int) -> None:
         """A worker has finished a batch: rows and bytes of text since it last told."""
@@ -89,10 +94,11 @@ class Progress:
         """Print what it came to; a phase without anything to do says so."""
         self._stop()
         if self._done == self._first_done:
-            self._print(f"{phase.name}: nothing to do, {self._units:,} units were done before")
+            self._print(f"{phase.name}: nothing to do, all of it was done before")
             return
         seconds = self._clock() - self._start
-        text = f"{phase.name}: {self._done - self._first_done:,} units, {self._rows:,} rows in {duration(seconds)}"
+        units = self._done - self._first_done
+        text = f"{phase.name}: {plural(units, 'unit')}, {self._rows:,} rows in {duration(seconds)}"
         if seconds > 0 and self._rows:
             text += f", {self._rows / seconds:,.0f} rows/s"
             text += f", {size(self._bytes / seconds)}/s" if self._bytes else ""
@@ -130,7 +136,9 @@ class Progress:
         width = self.console.width
         parts: list[Text | ProgressBar] = [Text(self._phase, overflow="ellipsis", no_wrap=True)]
         if width >= _BAR:
-            parts.append(ProgressBar(total=max(self._units, 1), completed=self._done, width=max(10, width // 6)))
+            parts.append(
+                ProgressBar(total=max(self._units, 1), completed=self._done, width=max(10, width // 6))
+            )
         parts.append(Text(f"{self._done:,}/{self._units:,}", no_wrap=True))
         rows, volume = self._rates()
         if width >= _ROWS:

@@ -1,13 +1,14 @@
 """What a run kept and dropped: by step, reason and language, in rows and bytes of text.
 
-The numbers are the ledger's, added up over the units that are done, so a report can be asked for at any moment; what is
-not done yet is not in it. Steps chain: a step's `rows_in` is the `rows_kept` of the step before, as soon as both have
-seen the same shards. The first step is always `read`: bad records go to the quarantine there, those of ingested files
-included, and documents without text are dropped as `no_text`. A dropped row counts once in `dropped`, under the first of
-its reasons, and in `reasons` under each rule it failed.
+The numbers are the ledger's, added up over the units that are done, so a report can be asked for at any
+moment; what is not done yet is not in it. Steps chain: a step's `rows_in` is the `rows_kept` of the step
+before, as soon as both have seen the same shards. The first step is always `read`: bad records go to the
+quarantine there, those of ingested files included, and documents without text are dropped as `no_text`. A
+dropped row counts once in `dropped`, under the first of its reasons, and in `reasons` under each rule it
+failed.
 
-A row counts for the language that was known when it left the run, so for every language what came in is what was kept,
-dropped and quarantined, even where the language was found out by a later pass.
+A row counts for the language that was known when it left the run, so for every language what came in is what
+was kept, dropped and quarantined, even where the language was found out by a later pass.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class _Books:
     languages: dict[str, list[int]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
-    def move(self, language: str, *, rows_in: int = 0, rows_kept: int = 0, bytes_in: int = 0, bytes_kept: int = 0) -> None:
+    def move(
+        self, language: str, *, rows_in: int = 0, rows_kept: int = 0, bytes_in: int = 0, bytes_kept: int = 0
+    ) -> None:
         numbers = self.languages.setdefault(language, [0, 0, 0, 0])
         for index, value in enumerate((rows_in, rows_kept, bytes_in, bytes_kept)):
             numbers[index] += value
@@ -76,8 +79,14 @@ def _report(run: RunState) -> dict[str, Any]:
             for language, numbers in sorted(books.languages.items())
         },
         "outputs": outputs,
-        "quarantine": {"rows": quarantined_rows(run), "path": quarantine_path(run), "files": _bad_by_file(run)},
-        "phases": [{k: e[k] for k in ("name", "kind", "units", "done", "rows", "bytes")} for e in phase_entries(run)],
+        "quarantine": {
+            "rows": quarantined_rows(run),
+            "path": quarantine_path(run),
+            "files": _bad_by_file(run),
+        },
+        "phases": [
+            {k: e[k] for k in ("name", "kind", "units", "done", "rows", "bytes")} for e in phase_entries(run)
+        ],
         "failure": run.failure,
     }
 
@@ -101,7 +110,9 @@ def _books(run: RunState) -> _Books:
     return books
 
 
-def _add_languages(books: _Books, ledgers: list[StepLedger], counters: Counters, following: PhaseState | None) -> None:
+def _add_languages(
+    books: _Books, ledgers: list[StepLedger], counters: Counters, following: PhaseState | None
+) -> None:
     """What left in this pass came in; so did what it kept, counted where no later pass has seen it yet."""
     for ledger in ledgers:
         for language, tally in ledger.by_language.items():
@@ -156,7 +167,9 @@ def _reading_faults(run: RunState, phase: PhaseState, ledgers: list[StepLedger])
             if all(s in met for s in shards):
                 rows = _kept(counters)
                 if rows != sum(met[s] for s in shards):
-                    found.append(f"ingest unit {number} wrote {rows} rows, {sum(met[s] for s in shards)} were read")
+                    found.append(
+                        f"ingest unit {number} wrote {rows} rows, {sum(met[s] for s in shards)} were read"
+                    )
     if ledgers[0].total().rows_in != sum(met.values()):
         found.append(f"{sum(met.values())} rows were read, the ledger has {ledgers[0].total().rows_in}")
     return found
@@ -165,9 +178,9 @@ def _reading_faults(run: RunState, phase: PhaseState, ledgers: list[StepLedger])
 def _between(run: RunState, counters: Counters, following: PhaseState) -> list[str]:
     """From a pass to the next: what it kept of a shard must be what the next one met."""
     return [
-        f"shard {unit}: {_kept(numbers)} rows were kept, {following.phase.name} received {following.done[unit].rows}"
-        for unit, numbers in counters.items()
-        if unit in following.done and following.done[unit].rows != _kept(numbers)
+        f"shard {unit}: {kept} rows were kept, {following.phase.name} received {following.done[unit].rows}"
+        for unit, kept in ((u, _kept(numbers)) for u, numbers in counters.items())
+        if unit in following.done and following.done[unit].rows != kept
     ]
 
 

@@ -1,7 +1,7 @@
 """A report as a table, for a terminal of any width, and for pipes.
 
-One line for each step and, below it, one for each reason; one line for each language; outputs, quarantine, and what to
-type next. Columns that a narrow terminal has no room for are left out; nothing is cut off.
+One line for each step and, below it, one for each reason; one line for each language; outputs, quarantine,
+and what to type next. Columns that a narrow terminal has no room for are left out; nothing is cut off.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TOP_LANGUAGES: Final = 20
 TOP_FILES: Final = 5
 
 _WIDE: Final = 72
-_PIPE_WIDTH: Final = 200
+_PIPE_WIDTH: Final = 10_000
 
 
 def make_console() -> Console:
@@ -30,8 +30,12 @@ def make_console() -> Console:
     return Console(highlight=False, color_system=None, width=_PIPE_WIDTH)
 
 
-def render(report: Mapping[str, Any], console: Console, *, run: str | None = None, everything: bool = False) -> None:
-    """Print a report. run: how the user calls it, else its name; everything: all reasons, languages and files."""
+def render(
+    report: Mapping[str, Any], console: Console, *, run: str | None = None, everything: bool = False
+) -> None:
+    """Print a report. run: how the user calls it, else its name; everything: all reasons, languages and
+    files.
+    """
     called = run if run is not None else report["name"]
     books = "the books balance" if report["balanced"] else "THE BOOKS DO NOT BALANCE"
     console.print(Text(f"{report['name']}: {report['state']}, {books}", style="bold"))
@@ -64,9 +68,9 @@ def _table(width: int, first: str, *headings: str) -> Table:
 
 
 def _steps(report: Mapping[str, Any], width: int, everything: bool) -> Table:
-    """Steps with their reasons. `failed` counts every rule a row failed, `out` only the first."""
+    """Steps with their reasons. `out` counts a row under the first rule it failed, `failing` under each."""
     wide = width >= _WIDE
-    headings = ("in", "kept", "out", "share", "failed") if wide else ("kept", "out", "share")
+    headings = ("in", "kept", "out", "share", "failing") if wide else ("kept", "out", "share")
     table = _table(width, "step", *headings)
     for step in report["steps"]:
         entered = step["rows_in"]
@@ -84,7 +88,7 @@ def _steps(report: Mapping[str, Any], width: int, everything: bool) -> Table:
             table.add_row(Text(f"  {reason}"), *(["", *line, f"{failed:,}"] if wide else line), style="dim")
         if len(shown) < len(rows):
             left = len(rows) - len(shown)
-            table.add_row(Text(f"  {left} more reason{'s' * (left > 1)} with --all"), style="dim")
+            table.add_row(Text(f"  {plural(left, 'more reason')} with --all"), style="dim")
     return table
 
 
@@ -107,11 +111,11 @@ def _languages(report: Mapping[str, Any], width: int, everything: bool) -> Table
 def _outputs(report: Mapping[str, Any], console: Console) -> None:
     for output in report["outputs"]:
         whole = "" if output["complete"] else " (not complete)"
-        parts = f" in {len(output['partitions']):,} partitions" if output["partitions"] else ""
-        files = f"{output['files']:,} file{'s' * (output['files'] != 1)}"
+        parts = f" in {plural(len(output['partitions']), 'partition')}" if output["partitions"] else ""
+        files = plural(output["files"], "file")
         console.print()
         console.print(Text(f"output {output['name']}{whole}", style="bold"))
-        console.print(Text(f"  {output['rows']:,} rows, {files}{parts}, {size(output['bytes'])}"))
+        console.print(Text(f"  {plural(output['rows'], 'row')}, {files}{parts}, {size(output['bytes'])}"))
         console.print(Text(f"  {output['path']}"))
 
 
@@ -120,7 +124,7 @@ def _quarantine(report: Mapping[str, Any], console: Console, everything: bool) -
     if not quarantine["rows"]:
         return
     console.print()
-    console.print(Text(f"quarantine: {quarantine['rows']:,} records", style="bold"))
+    console.print(Text(f"quarantine: {plural(quarantine['rows'], 'record')}", style="bold"))
     console.print(Text(f"  {quarantine['path']}"))
     files = list(quarantine["files"].items())
     for name, rows in files if everything else files[:TOP_FILES]:
@@ -142,6 +146,11 @@ def next_steps(report: Mapping[str, Any], run: str) -> list[str]:
     if report["quarantine"]["rows"]:
         lines.append(f"see the bad records: curate inspect {run} --quarantined")
     return lines
+
+
+def plural(count: int, what: str) -> str:
+    """`1 file`, `2,000 files`."""
+    return f"{count:,} {what}" + "s" * (count != 1)
 
 
 def share(part: int, whole: int) -> str:

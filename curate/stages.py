@@ -27,9 +27,9 @@ _DEFINES_STAGE: Final = re.compile(rb"^STAGE\b[^=\n]*=", re.MULTILINE)
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*(?:\.[A-Za-z_][A-Za-z0-9_\-]*)*", re.ASCII)
 
 
-def names() -> list[str]:
-    """The names that `use:` accepts, in alphabetical order."""
-    return sorted({*_own(), *_outside()})
+def names(*, outside: bool = True) -> list[str]:
+    """The names that `use:` accepts, in alphabetical order. outside: those of other packages too."""
+    return sorted({*_own(), *(_outside() if outside else ())})
 
 
 def load(name: str) -> type[Any]:

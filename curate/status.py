@@ -1,12 +1,13 @@
-"""How far a run is, from its done-files alone: no counters are opened, so it answers at once on thousands of units.
+"""How far a run is, from its done-files alone: no counters are opened, so it answers at once on thousands of
+units.
 
     state    done      every phase is finished and every output stands complete
              running   a process holds the folder's lock
              failed    the last try stopped with an error, and nobody has taken it up since
-             pending   anything else: run it again to continue
+             pending   anything else, an interrupted run too: run it again to continue
 
-A run may go on while its folder is read: done-files are merged, and counters with them, when a phase ends. `unhurried`
-reads again when a file it was about to open has just gone.
+A run may go on while its folder is read: done-files are merged, and counters with them, when a phase ends.
+`unhurried` reads again when a file it was about to open has just gone.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from curate.core.commit import Done
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import OutputPlan, Phase, Plan
-from curate.finish import read_published
 from curate.fingerprints import finished_units, unit_fingerprints
+from curate.finish import read_published
 from curate.run import is_locked
 from curate.task import load_run
 
@@ -33,8 +34,11 @@ if TYPE_CHECKING:
 State = Literal["done", "running", "failed", "pending"]
 Result = TypeVar("Result")
 
+#: Code of a run that was stopped from outside: nothing is wrong with it, it waits to be continued.
+INTERRUPTED: Final = "R310"
+
 #: Exit status of `curate status`.
-EXIT: Mapping[State, int] = {"done": 0, "failed": 1, "running": 3, "pending": 3}
+EXIT: Final[Mapping[State, int]] = {"done": 0, "failed": 1, "running": 3, "pending": 3}
 
 _TRIES = 5
 _PAUSE = 0.1
@@ -72,7 +76,7 @@ class RunState:
         return tuple(p for p in self.phases if p.phase.kind == "pass")
 
     def complete(self, phase: PhaseState) -> bool:
-        """Whether nothing of a phase is left to do. The rows of an exchange go when their output is written."""
+        """Whether nothing of a phase is left to do. The rows of an exchange go once they are written."""
         if phase.phase.kind == "exchange":
             return phase.complete or self.phase(f"{phase.phase.output}.write").complete
         return phase.complete
@@ -81,7 +85,7 @@ class RunState:
     def state(self) -> State:
         if self.holder is not None:
             return "running"
-        if self.failure is not None:
+        if self.failure is not None and any(p["code"] != INTERRUPTED for p in self.failure):
             return "failed"
         finished = all(self.complete(p) for p in self.phases)
         published = all(read_published(self.folder, o.name)[1] for o in self.plan.outputs)
@@ -128,7 +132,9 @@ def _holder(folder: RunFolder) -> str | None:
 
 
 def build_status(root: Path) -> dict[str, Any]:
-    """`name state holder phases outputs quarantine failure`; the keys it shares with a report mean the same there."""
+    """`name state holder phases outputs quarantine failure`; the keys it shares with a report mean the same
+    there.
+    """
     run = read_run(root)
     return {
         "name": run.plan.name,
@@ -142,7 +148,9 @@ def build_status(root: Path) -> dict[str, Any]:
 
 
 def phase_entries(run: RunState) -> list[dict[str, Any]]:
-    """`name kind units done rows bytes quarantined` of each phase; units is null until rows have been counted."""
+    """`name kind units done rows bytes quarantined` of each phase; units is null until rows have been
+    counted.
+    """
     entries = []
     for phase in run.phases:
         units = phase.units
@@ -200,6 +208,8 @@ def render(status: Mapping[str, Any], run: str, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from curate.report_view import plural
+
     console.print(Text(f"{status['name']}: {status['state']}", style="bold"))
     if status["holder"] is not None:
         console.print(Text(f"in use by {status['holder']}"))
@@ -214,13 +224,15 @@ def render(status: Mapping[str, Any], run: str, console: Console) -> None:
     console.print(table)
     for output in status["outputs"]:
         whole = "complete" if output["complete"] else "not complete"
-        line = f"output {output['name']}: {whole}, {output['rows']:,} rows in {output['files']:,} files, {output['path']}"
-        console.print(Text(line, overflow="fold"))
+        held = f"{plural(output['rows'], 'row')} in {plural(output['files'], 'file')}"
+        console.print(Text(f"output {output['name']}: {whole}, {held}, {output['path']}"))
     if status["quarantine"]["rows"]:
-        console.print(Text(f"quarantine: {status['quarantine']['rows']:,} rows, {status['quarantine']['path']}"))
+        console.print(
+            Text(f"quarantine: {status['quarantine']['rows']:,} rows, {status['quarantine']['path']}")
+        )
     for problem in status["failure"] or ():
-        console.print(Text(f"{problem['code']}: {problem['message']}", style="red", overflow="fold"))
-    console.print(Text(next_step(status, run), overflow="fold"))
+        console.print(Text(f"{problem['code']}: {problem['message']}", style="red"))
+    console.print(Text(next_step(status, run)))
 
 
 def next_step(status: Mapping[str, Any], run: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -25,7 +26,16 @@ from curate.core.manifest import Manifest, Shard, row_of, shard_of
 from curate.core.overlay import OverlayWriter, doc_numbers
 from curate.core.plan import OutputPlan, Phase, Plan
 from curate.io.ingest import ingest_unit
-from curate.io.publish import FileLayout, count_rows, provenance, row_groups, write_file
+from curate.io.publish import (
+    FileLayout,
+    count_rows,
+    exchanged_groups,
+    file_groups,
+    provenance,
+    row_groups,
+    streamed_groups,
+    write_file,
+)
 from curate.io.published import needed_columns, published_batch, published_schema
 from curate.io.source import BadRecord, read_shard
 from curate.joined import SIZE, ShardView
@@ -225,29 +235,15 @@ def _partition(output: OutputPlan, record: pa.RecordBatch) -> pa.StringArray | N
 
 def run_exchange(space: Workspace, phase: Phase, unit: int, attempt: str, report: Report) -> UnitResult:
     """The kept rows of one shard, as they will be published, each under the row group it goes to."""
-    plan, output = space.plan, space.plan.output(phase.output or "")
-    available = available_schema(space)
-    schema = published_schema(output.columns, available, plan.language)
-    wanted = needed_columns(output.columns, available, plan.language)
-    layout = space.layout(output.name)
-    shard = space.manifest.shards[unit]
-    starts = np.asarray(space.file_starts(shard))
-    names = pa.array([space.manifest.files[f].path for f in shard.files], pa.string())
+    output = space.plan.output(phase.output or "")
+    schema = exchange_schema(published_schema(output.columns, available_schema(space), space.plan.language))
     path = space.folder.exchange(phase.name, unit, attempt)
-    seen: dict[str, int] = {}
     rows = 0
-    with ExchangeWriter(path, exchange_schema(schema)) as writer:
-        for record in _selected(space, output, unit, wanted):
-            docs = doc_numbers(record)
-            groups = row_groups(layout, output, unit, _partition(output, record), docs, seen)
-            which = np.searchsorted(starts, docs & 0xFFFFFFFF, side="right") - 1
-            published = published_batch(
-                record, output.columns, schema, plan.language, names.take(pa.array(which))
-            )
-            columns = [record.column("doc"), *published.columns]
-            writer.append(pa.RecordBatch.from_arrays(columns, schema=exchange_schema(schema)), groups)
-            rows += record.num_rows
-            report(record.num_rows, int(published.nbytes))
+    with ExchangeWriter(path, schema) as writer:
+        for docs, published, groups in _published_rows(space, output, space.layout(output.name), unit):
+            writer.append(pa.RecordBatch.from_arrays([docs, *published.columns], schema=schema), groups)
+            rows += published.num_rows
+            report(published.num_rows, int(published.nbytes))
     return UnitResult(rows, {"rows": path}, {"steps": []}, [], {"partitions": writer.partitions})
 
 
@@ -287,13 +283,59 @@ def run_write(
     """One published file, from the exchange files of all shards."""
     output = space.plan.output(phase.output or "")
     layout = space.layout(output.name)
-    source = f"{output.name}.exchange"
-    readers = [open_exchange(source, shard) for shard in sorted(space.done(source))]
     facts = {"curate": __version__, "name": space.plan.name, "output": output.name, "config": space.plan.config}
+    schema = published_schema(output.columns, available_schema(space), space.plan.language)
+    schema = schema.with_metadata(provenance(facts))
     target.parent.mkdir(parents=True, exist_ok=True)
-    rows, volume = write_file(target, output, layout, unit, readers, provenance(facts))
+    if output.exchanged:
+        source = f"{output.name}.exchange"
+        readers = [open_exchange(source, shard) for shard in sorted(space.done(source))]
+        groups = exchanged_groups(output, layout, unit, readers)
+    else:
+        groups = streamed_groups(_rows_in_order(space, output, layout, unit), layout, unit)
+    rows, volume = write_file(target, groups, schema)
     report(rows, volume)
-    return UnitResult(rows, {"file": target}, {"steps": []}, [], {"text_bytes": volume})
+    return UnitResult(rows, {"file": target}, {"steps": []}, [], {"bytes": volume})
+
+
+def _rows_in_order(
+    space: Workspace, output: OutputPlan, layout: FileLayout, file: int
+) -> Iterator[tuple[pa.RecordBatch, npt.NDArray[np.int64]]]:
+    """Published rows of the shards that reach into a file, with the numbers of their row groups."""
+    wanted = file_groups(layout, file)
+    partition = layout.partition_of_file(file)
+    count = partition.files * partition.groups
+    end = partition.rows
+    reaching = []
+    for shard in reversed(space.manifest.shards):
+        start = layout.starts[shard.number].get(partition.value, end)
+        if start < end and start * count // partition.rows < wanted.stop:
+            if (end - 1) * count // partition.rows >= wanted.start:
+                reaching.append(shard.number)
+        end = start
+    for number in reversed(reaching):
+        for _, published, groups in _published_rows(space, output, layout, number):
+            yield published, groups
+
+
+def _published_rows(
+    space: Workspace, output: OutputPlan, layout: FileLayout, unit: int
+) -> Iterator[tuple[pa.Int64Array, pa.RecordBatch, npt.NDArray[np.int64]]]:
+    """The kept rows of one shard as they will be published: doc, columns, and the row group each one goes to."""
+    plan = space.plan
+    available = available_schema(space)
+    schema = published_schema(output.columns, available, plan.language)
+    wanted = needed_columns(output.columns, available, plan.language)
+    shard = space.manifest.shards[unit]
+    starts = np.asarray(space.file_starts(shard))
+    names = pa.array([space.manifest.files[f].path for f in shard.files], pa.string())
+    seen: dict[str, int] = {}
+    for record in _selected(space, output, unit, wanted):
+        docs = doc_numbers(record)
+        groups = row_groups(layout, output, unit, _partition(output, record), docs, seen)
+        paths = names.take(pa.array(np.searchsorted(starts, docs & 0xFFFFFFFF, side="right") - 1))
+        published = published_batch(record, output.columns, schema, plan.language, paths)
+        yield record.column("doc"), published, groups
 
 
 def _bad_row(bad: BadRecord, step: str) -> BadRow:

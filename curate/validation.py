@@ -34,14 +34,14 @@ def validate(
 
     owner: what unknown keys are unknown for. also: keys that may stand there besides the model's.
 
-    The data go through JSON because pydantic's strict JSON mode is what a config needs: no text is taken for a
-    number, while a list may become a tuple and a text an enum.
+    The data go through JSON because pydantic's strict JSON mode is what a config needs: no text is taken for
+    a number, while a list may become a tuple and a text an enum.
     """
     try:
         return model.model_validate_json(json.dumps(raw), strict=True), []
     except ValidationError as cause:
         faults = _Faults(model, source, path, owner, also)
-        return None, [faults.problem(detail) for detail in _distinct(cause)]
+        return None, [faults.problem(detail) for detail in _distinct(cause, raw)]
     except CurateError as cause:
         place = source.value(path)
         return None, [p if p.position else Problem(p.code, p.message, p.help, place) for p in cause.problems]
@@ -63,24 +63,36 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _distinct(cause: ValidationError) -> list[ErrorDetails]:
-    """One error for each place: a union's first. A list is not too short because of its bad items."""
-    best: dict[tuple[Any, ...], ErrorDetails] = {}
+def _distinct(cause: ValidationError, raw: Mapping[str, Any]) -> list[ErrorDetails]:
+    """One error for each place: of a union's branches, the one that got furthest."""
+    best: dict[tuple[int | str, ...], ErrorDetails] = {}
     for detail in cause.errors(include_url=False):
-        place = tuple(part for part in detail["loc"] if not _is_branch(part))
-        best.setdefault(place, {**detail, "loc": place})
+        place = _place(detail, raw)
+        if place not in best or (_is_shallow(best[place]) and not _is_shallow(detail)):
+            best[place] = {**detail, "loc": place}
     return [
         detail
         for place, detail in best.items()
-        if detail["type"] != "too_short" or not any(p != place and p[: len(place)] == place for p in best)
+        if not (_is_shallow(detail) and any(p != place and p[: len(place)] == place for p in best))
     ]
 
 
-def _is_branch(part: int | str) -> bool:
-    """Whether a part of pydantic's location names a branch of a union or a validator, not a key."""
-    return isinstance(part, str) and (
-        part in ("str", "int", "float", "bool", "[key]") or part.endswith(("]", ")"))
-    )
+def _is_shallow(detail: ErrorDetails) -> bool:
+    """Whether an error says nothing of a value's inside: not its type, no such choice, too few good items."""
+    return detail["type"].endswith("_type") or detail["type"] in ("literal_error", "too_short")
+
+
+def _place(detail: ErrorDetails, raw: Any) -> tuple[int | str, ...]:
+    """pydantic's location without the parts that name a branch of a union or a validator."""
+    place: list[int | str] = []
+    here = raw
+    for part in detail["loc"]:
+        if (isinstance(here, dict) and part in here) or (isinstance(here, list) and isinstance(part, int)):
+            here = here[part]
+            place.append(part)
+    if detail["type"] == "missing":
+        place.append(detail["loc"][-1])
+    return tuple(place)
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,8 @@ class Builder:
         _, value = node.entries["<<"]
         sources = value.items if value.items is not None else [value]
         if any(source.entries is None for source in sources):
-            raise self.fault("`<<` takes a mapping or a list of mappings", event)
+            message = "`<<` takes a mapping or a list of mappings"
+            raise error("C101", message, position=self.lines.position(value.span))
         del node.entries["<<"]
         for source in sources:
             for name, entry in (source.entries or {}).items():

@@ -12,8 +12,8 @@ import click
 def command(run: str, id: str, as_json: bool) -> None:
     """Tell one document's life: what each step found, who dropped it, by how much it missed.
 
-    RUN is a run folder, a run's name, or its config file. ID is the document's id, or doc: and its number. If several
-    documents have that id, all are shown.
+    RUN is a run folder, a run's name, or its config file. ID is the document's id, or doc: and its number. If
+    several documents have that id, all are shown.
 
     \b
     Example: curate explain runs/web doc:42

@@ -20,7 +20,9 @@ def find_run(text: str) -> Path:
         folder = _folder_of(path)
         if is_run(folder):
             return folder.absolute()
-        raise error("R307", f"{text} has not been run: there is no run in {folder}", help=f"curate run {text}")
+        raise error(
+            "R307", f"{text} has not been run: there is no run in {folder}", help=f"curate run {text}"
+        )
     for folder in (path, RUNS / text):
         if is_run(folder):
             return folder.absolute()
@@ -32,7 +34,9 @@ def find_run(text: str) -> Path:
         help = f"runs here are {', '.join(known[:12])}; or give the run folder or the config file"
     else:
         help = "give the run folder or the config file: there are no runs below ./runs"
-    what = f"{text} is not a run folder: it has no plan.json" if path.is_dir() else f"there is no run '{text}'"
+    what = (
+        f"{text} is not a run folder: it has no plan.json" if path.is_dir() else f"there is no run '{text}'"
+    )
     raise error("R307", what, help=help)
 
 

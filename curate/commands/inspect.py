@@ -14,14 +14,20 @@ if TYPE_CHECKING:
 
 @click.command("inspect")
 @click.argument("what", metavar="RUN|PATH")
-@click.option("--step", help="Documents that entered this step; with a fate, those to which it happened there.")
+@click.option(
+    "--step", help="Documents that entered this step; with a fate, those to which it happened there."
+)
 @click.option("--dropped", "fate", flag_value="dropped", help="Documents that were dropped.")
 @click.option("--kept", "fate", flag_value="kept", help="Documents that were kept.")
-@click.option("--quarantined", "fate", flag_value="quarantined", help="Records that could not be read or handled.")
+@click.option(
+    "--quarantined", "fate", flag_value="quarantined", help="Records that could not be read or handled."
+)
 @click.option("--reason", help="Documents that failed this rule; of a bad record, part of why it is bad.")
 @click.option("--language", help="Documents in this language, such as deu_Latn; und: none is known.")
 @click.option("--n", "count", type=click.IntRange(1), default=10, show_default=True, help="How many to show.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Another seed, another sample.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Another seed, another sample."
+)
 @click.option("--columns", help="Show these columns only: id,lid__prob,text.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, whole texts included.")
 @click.pass_context
@@ -39,8 +45,8 @@ def command(
 ) -> None:
     """Look at a random sample of a run's documents, or at a data file.
 
-    RUN is a run folder, a run's name, or its config file. PATH is a Parquet or JSON Lines file, or a published folder: its
-    schema, rows, row groups and bytes of each column are shown, and how it was made.
+    RUN is a run folder, a run's name, or its config file. PATH is a Parquet or JSON Lines file, or a
+    published folder: its schema, rows, row groups and bytes of each column are shown, and how it was made.
 
     \b
     Example: curate inspect runs/web --dropped --step select --n 3
@@ -73,7 +79,9 @@ def command(
     found = sample(documents, wanted, count, seed)
     if as_json:
         rows = [as_json_row(d, chosen) for d in found.documents]
-        click.echo(json.dumps({"found": found.found, "rows": rows}, indent=2, ensure_ascii=False, default=str))
+        click.echo(
+            json.dumps({"found": found.found, "rows": rows}, indent=2, ensure_ascii=False, default=str)
+        )
         return
     console = make_console()
     show_sample(found, chosen, what, console)
@@ -117,4 +125,6 @@ def _unknown(what: str, word: str, known: list[str]) -> str:
     from curate.core.suggest import did_you_mean, or_list
 
     near = did_you_mean(word, known)
-    return f"there is no {what} '{word}'; " + (f"did you mean '{near}'?" if near else f"there is {or_list(known)}")
+    return f"there is no {what} '{word}'; " + (
+        f"did you mean '{near}'?" if near else f"there is {or_list(known)}"
+    )

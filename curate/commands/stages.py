@@ -1,6 +1,7 @@
 """`curate stages`: which steps there are, and what one does.
 
-The list is made from the sources' text, so it imports no step: a step's line is the first of its class's docstring.
+The list is made from the sources' text, so it imports no step: a step's line is the first of its class's
+docstring.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def _title(name: str) -> str:
 
 
 def _source(name: str) -> Path | None:
-    """The file of a step, found without importing it; a step of another package is looked up by its entry point."""
+    """The file of a step, found without importing it; a step of another package is looked up by its entry
+    point.
+    """
     from importlib.metadata import entry_points
     from importlib.util import find_spec
 
@@ -183,7 +186,9 @@ def _bounds(field: Mapping[str, Any]) -> str:
 def _show(described: Mapping[str, Any]) -> None:
     import json
 
-    click.echo(f"{described['name']}: {described['kind']}, version {described['version']}\n\n{described['docs']}")
+    click.echo(
+        f"{described['name']}: {described['kind']}, version {described['version']}\n\n{described['docs']}"
+    )
     click.echo("\nOptions" if described["options"] else "\nIt has no options.")
     for option in described["options"]:
         default = "required" if option["required"] else json.dumps(option["default"], ensure_ascii=False)

@@ -12,8 +12,8 @@ import click
 def command(context: click.Context, run: str, as_json: bool) -> None:
     """Show how far a run is: its phases, its outputs, why it stopped.
 
-    RUN is a run folder, a run's name, or its config file. The exit status is 0 when the run is done, 1 when it failed, and
-    3 while tasks are pending or at work.
+    RUN is a run folder, a run's name, or its config file. The exit status is 0 when the run is done, 1 when
+    it failed, and 3 while tasks are pending or at work.
 
     \b
     Example: curate status runs/web

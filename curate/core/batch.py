@@ -9,15 +9,17 @@ once. A rewritten text starts anew.
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from curate.core.columns import TEXT
-from curate.core.text.carry import Move
-from curate.core.text.lines import Lines, split_lines
-from curate.core.text.tokens import Tokens, tokenize
+
+if TYPE_CHECKING:
+    from curate.core.text.lines import Lines
+    from curate.core.text.tokens import Tokens
 
 
 class DocBatch:
@@ -55,11 +57,15 @@ class DocBatch:
     @cached_property
     def tokens(self) -> Tokens:
         """Words, numbers, punctuation of every text, as spans of its bytes; see `curate.core.text.tokens`."""
+        from curate.core.text.tokens import tokenize  # kernels are loaded by the steps that need them
+
         return tokenize(*text_buffers(self.text))
 
     @cached_property
     def lines(self) -> Lines:
         """Lines of every text, as spans of its bytes; see `curate.core.text.lines`."""
+        from curate.core.text.lines import split_lines
+
         return split_lines(*text_buffers(self.text))
 
     @property
@@ -87,6 +93,8 @@ class DocBatch:
         if "text_bytes" in known:
             batch.__dict__["text_bytes"] = self.text_bytes[mask]
         if "tokens" in known or "lines" in known:
+            from curate.core.text.carry import Move
+
             move = Move.between(mask, text_buffers(self.text)[0], *text_buffers(batch.text))
             if "tokens" in known:
                 batch.__dict__["tokens"] = move.tokens(self.tokens)

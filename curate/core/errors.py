@@ -1,4 +1,4 @@
-"""Every error of `curate` is a list of problems: each has a code, a sentence, a place and one thing to do next.
+"""Every error of `curate` is a list of problems: a code, a sentence, a place and one thing to do next.
 
 The code's family says what kind of fault it is and which exit status the command ends with:
 

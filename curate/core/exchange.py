@@ -50,11 +50,13 @@ class ExchangeWriter:
         keys = np.concatenate(self._keys)
         held = self._held[0] if len(self._held) == 1 else pa.concat_batches(self._held)
         self._held, self._keys, self._bytes = [], [], 0
-        order = np.argsort(keys, kind="stable")
+        in_order = bool((keys[1:] >= keys[:-1]).all())
+        order = np.arange(len(keys)) if in_order else np.argsort(keys, kind="stable")
         values, starts = np.unique(keys[order], return_index=True)
         ends = np.append(starts[1:], len(keys))
         for value, start, end in zip(values, starts, ends, strict=True):
-            self._writer.write_batch(held.take(pa.array(order[start:end])))
+            part = held.slice(start, end - start) if in_order else held.take(pa.array(order[start:end]))
+            self._writer.write_batch(part)
             self.partitions.append(int(value))
 
     def __enter__(self) -> ExchangeWriter:

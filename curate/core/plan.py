@@ -5,7 +5,8 @@ A config compiles to phases in order. A phase is a set of independent units; a u
     ingest               unit = ingest unit     JSONL files → Parquet shards
     pass1, pass2, …      unit = shard           steps, fused while they need the same resources → overlays
     <output>.count       unit = shard           rows and bytes per partition
-    <output>.exchange    unit = shard           kept rows, sorted by the row group they will stand in
+    <output>.exchange    unit = shard           kept rows, sorted by the row group they will stand in; left out
+                                                where rows keep their order, in one partition
     <output>.write       unit = output file     the published Parquet file
 
 Fingerprints decide what must be computed again. A unit's fingerprint is the phase's (steps' options and versions, and
@@ -84,6 +85,11 @@ class OutputPlan:
     def selection(self) -> list[Any]:
         """What decides which rows are published and how they are counted."""
         return [self.name, self.where, self.partition_by]
+
+    @property
+    def exchanged(self) -> bool:
+        """Whether rows change places on the way: with a shuffle or partitions, an exchange comes before the writing."""
+        return self.seed is not None or self.partition_by is not None
 
     def arrangement(self) -> list[Any]:
         """What decides in which file and order they stand, and as what."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from curate.core.errors import error
-from curate.io.storage import filesystem, is_url, local_or_url, shown, unreadable
+from curate.io.storage import filesystem, is_url, local_or_url, reaching, shown, unreadable
 
 #: What a folder is searched for.
 SUFFIXES: Final = (
@@ -150,7 +150,7 @@ def _names(folder: str) -> list[str]:
 
 def _expand_url(url: str) -> Found:
     fs, path = filesystem(url)
-    try:
+    with reaching(url):
         if fs.isfile(path):
             return Found(posixpath.dirname(_url(fs, path)), (_url(fs, path),))
         if fs.isdir(path):
@@ -160,8 +160,6 @@ def _expand_url(url: str) -> Found:
         names: set[str] = set()
         for match in fs.glob(path) if glob.has_magic(path) else ():
             names.update(_find(fs, match) if fs.isdir(match) else (match,))
-    except PermissionError as fault:
-        raise unreadable(url, fault) from fault
     return Found(_url(fs, _fixed_part(path)), tuple(sorted(_url(fs, name) for name in names)))
 
 

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import numpy as np
@@ -170,38 +170,86 @@ def folder_name(value: str) -> str:
     return "%2E" + name[1:] if name.startswith(".") else ("%5F" + name[1:] if name.startswith("_") else name)
 
 
-def write_file(
-    path: Path,
-    output: OutputPlan,
-    layout: FileLayout,
-    file: int,
-    readers: Sequence[ExchangeReader],
-    metadata: Mapping[str, str],
-) -> tuple[int, int]:
-    """Write one published file from the exchange files of all shards; gives its rows and bytes of all columns."""
-    partition = layout.partition_of_file(file)
-    first = partition.first_group + (file - partition.first_file) * partition.groups
-    held = readers[0].schema
-    schema = pa.schema(list(held)[1:], metadata=dict(metadata))
+def write_file(path: Path, groups: Iterable[pa.RecordBatch], schema: pa.Schema) -> tuple[int, int]:
+    """Write one published file, a record batch a row group; gives its rows and the bytes of all columns.
+
+    Long texts gain nothing from a dictionary, and pages hold few rows so that a reader need not decode a gigabyte at once.
+    """
     rows = volume = 0
     with pq.ParquetWriter(
-        path, schema, compression="zstd", compression_level=3, write_page_index=True, write_page_checksum=True
+        path,
+        schema,
+        compression="zstd",
+        compression_level=3,
+        write_page_index=True,
+        write_page_checksum=True,
+        write_batch_size=64,
+        use_dictionary=[path for path in _leaves(schema) if path not in _UNIQUE],
     ) as writer:
-        for group in range(first, first + partition.groups):
-            batches = [b for reader in readers for b in reader.batches(group)]
-            if not batches:
-                continue
-            together = pa.concat_batches(batches) if len(batches) > 1 else batches[0]
-            docs = together.column(0).to_numpy()
-            key = shuffle_key(output.seed, docs) if output.seed is not None else docs
-            ordered = together if _ascending(key) else together.take(pa.array(np.argsort(key)))
-            table = pa.Table.from_batches([ordered]).select(schema.names).replace_schema_metadata(schema.metadata)
-            writer.write_table(table, row_group_size=max(1, len(table)))
-            rows += len(table)
-            volume += table.nbytes
+        for group in groups:
+            if group.num_rows:
+                table = pa.Table.from_batches([group]).cast(schema)
+                writer.write_table(table, row_group_size=group.num_rows)
+                rows += group.num_rows
+                volume += group.nbytes
         if rows == 0:
             writer.write_table(schema.empty_table())
     return rows, volume
+
+
+#: Columns whose values hardly ever repeat.
+_UNIQUE: Final = ("text", "id", "url", "doc")
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """Paths of the Parquet columns of a schema, nested ones included."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink)
+    leaves = pq.read_metadata(pa.BufferReader(sink.getvalue())).schema
+    return [leaves.column(index).path for index in range(len(leaves))]
+
+
+def exchanged_groups(
+    output: OutputPlan, layout: FileLayout, file: int, readers: Sequence[ExchangeReader]
+) -> Iterator[pa.RecordBatch]:
+    """The row groups of a file, each gathered from the exchange files of all shards and sorted."""
+    for group in file_groups(layout, file):
+        batches = [b for reader in readers for b in reader.batches(group)]
+        if not batches:
+            continue
+        together = pa.concat_batches(batches) if len(batches) > 1 else batches[0]
+        docs = together.column(0).to_numpy()
+        key = shuffle_key(output.seed, docs) if output.seed is not None else docs
+        ordered = together if _ascending(key) else together.take(pa.array(np.argsort(key)))
+        yield ordered.select(ordered.schema.names[1:])
+
+
+def streamed_groups(
+    rows: Iterable[tuple[pa.RecordBatch, npt.NDArray[np.int64]]], layout: FileLayout, file: int
+) -> Iterator[pa.RecordBatch]:
+    """The row groups of a file from rows that come in their final order, each batch with its rows' group numbers."""
+    wanted = file_groups(layout, file)
+    held: list[pa.RecordBatch] = []
+    current = wanted.start
+    for record, groups in rows:
+        first, last = np.searchsorted(groups, [wanted.start, wanted.stop])
+        while first < last:
+            if groups[first] != current and held:
+                yield pa.concat_batches(held)
+                held = []
+            current = int(groups[first])
+            end = int(np.searchsorted(groups, current, side="right"))
+            held.append(record.slice(first, end - first))
+            first = end
+    if held:
+        yield pa.concat_batches(held)
+
+
+def file_groups(layout: FileLayout, file: int) -> range:
+    """Numbers of the row groups that stand in a file."""
+    partition = layout.partition_of_file(file)
+    first = partition.first_group + (file - partition.first_file) * partition.groups
+    return range(first, first + partition.groups)
 
 
 def _ascending(key: npt.NDArray[Any]) -> bool:

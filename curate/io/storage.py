@@ -11,9 +11,10 @@ first and last 64 KiB. A stamp alone says nothing, since copying a folder change
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, Literal, TypeVar, cast
@@ -71,15 +72,30 @@ def filesystem(url: str) -> tuple[Any, str]:
     return fs, path
 
 
+@contextlib.contextmanager
+def reaching(location: str) -> Iterator[None]:
+    """Turns what goes wrong with a file or a store into D401 or E506."""
+    try:
+        yield
+    except CurateError:
+        raise
+    except OSError as fault:
+        raise unreadable(location, fault) from fault
+    except Exception as fault:
+        if not is_url(location):
+            raise
+        # Stores raise their libraries' own errors (no credentials, no network).
+        message = f"{location} cannot be reached: {type(fault).__name__}: {fault}"
+        raise error("E506", message, help="check the network and the credentials", file=location) from fault
+
+
 def open_binary(location: str) -> BinaryIO:
     """Opens for reading, without read-ahead in stores: the readers here ask for what they need."""
-    try:
+    with reaching(location):
         if is_url(location):
             fs, path = filesystem(location)
             return cast(BinaryIO, fs.open(path, "rb", cache_type="none"))
         return open(location, "rb")
-    except OSError as fault:
-        raise unreadable(location, fault) from fault
 
 
 def create_binary(location: str) -> BinaryIO:
@@ -120,10 +136,8 @@ def unreadable(location: str, fault: OSError) -> CurateError:
 
 def state(location: str) -> State:
     """Size, stamp and edges of a file as it is now. D401 if it is gone, E506 if it may not be read."""
-    try:
+    with reaching(location):
         return _url_state(location) if is_url(location) else _local_state(location)
-    except OSError as fault:
-        raise unreadable(location, fault) from fault
 
 
 def _local_state(location: str) -> State:
@@ -137,7 +151,12 @@ def _local_state(location: str) -> State:
 
 def _url_state(location: str) -> State:
     fs, path = filesystem(location)
+    fs.invalidate_cache(fs._parent(path))  # listings are remembered, and the file may have changed since
     facts = fs.info(path)
+    if facts["size"] is None:
+        raise error(
+            "E506", f"{location}: the store does not tell its size", help="copy it first", file=location
+        )
     size = int(facts["size"])
     head = fs.cat_file(path, start=0, end=min(size, EDGE_BYTES)) if size else b""
     tail = fs.cat_file(path, start=max(size - EDGE_BYTES, 0), end=size) if size else b""

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from curate.core.errors import CurateError
@@ -200,6 +201,18 @@ def test_file_urls_are_local_paths(corpus: Path) -> None:
 def test_a_store_whose_package_is_missing_is_e506() -> None:
     with pytest.raises(CurateError, match="E506"):
         paths("nosuchstore://bucket/a.parquet")
+
+
+def test_what_a_store_raises_is_e506() -> None:
+    class Refusing(fsspec.AbstractFileSystem):
+        protocol = "refusing"
+
+        def info(self, path: str, **options: Any) -> dict[str, Any]:
+            raise RuntimeError("no credentials")
+
+    fsspec.register_implementation("refusing", Refusing, clobber=True)
+    with pytest.raises(CurateError, match=r"E506: .*"):
+        paths("refusing://bucket/*.parquet")
 
 
 def test_touched_files_are_unchanged(corpus: Path) -> None:

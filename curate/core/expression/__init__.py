@@ -50,7 +50,7 @@ class Expression:
     ) -> list[ExpressionProblem]:
         """What does not fit `schema`, in the order of the text; empty if it can be evaluated.
 
-        language: the column that holds languages. later: columns that are written further down → by which step.
+        language: the column that holds languages. later: column written further down → by which step.
         """
         checker = Checker(schema, language, later or {})
         checker.condition(self.root)

@@ -156,8 +156,12 @@ def _arithmetic(operator: str, left: Any, right: Any) -> Any:
     approximate = _ARITHMETIC[operator](*doubles)
     if not whole:
         return approximate
-    fits = pc.and_(pc.less(approximate, _BEYOND), pc.greater_equal(approximate, -_BEYOND))
-    return pc.if_else(fits, _ARITHMETIC[operator](left, right), pa.scalar(None, pa.int64()))
+    wrapped = _ARITHMETIC[operator](left, right)
+    size = pc.abs(approximate)
+    # Near the limit the estimate cannot tell, but a result beyond it has wrapped around to the other sign.
+    signs = pc.equal(pc.less(wrapped, 0), pc.less(approximate, 0.0))
+    fits = pc.and_(pc.less(size, 1.001 * _BEYOND), pc.or_(pc.less(size, 0.5 * _BEYOND), signs))
+    return pc.if_else(fits, wrapped, pa.scalar(None, pa.int64()))
 
 
 def _nonzero(value: Any) -> Any:
@@ -166,11 +170,11 @@ def _nonzero(value: Any) -> Any:
 
 def _modulo(left: Any, right: Any) -> Any:
     """The remainder that has the sign of `right`."""
-    quotient = pc.divide(left, right)
     if pat.is_floating(left.type):
-        quotient = pc.floor(quotient)
-        return pc.subtract(left, pc.multiply(quotient, right))
-    rest = pc.subtract(left, pc.multiply(quotient, right))
+        return pc.subtract(left, pc.multiply(pc.floor(pc.divide(left, right)), right))
+    # The least int64 divided by -1 has no int64; by 1 the remainder is the same.
+    right = pc.if_else(pc.equal(right, -1), pa.scalar(1, pa.int64()), right)
+    rest = pc.subtract(left, pc.multiply(pc.divide(left, right), right))
     opposite = pc.and_(pc.not_equal(rest, 0), pc.not_equal(pc.less(rest, 0), pc.less(right, 0)))
     return pc.if_else(opposite, pc.add(rest, right), rest)
 

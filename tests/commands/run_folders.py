@@ -1,0 +1,106 @@
+"""Run folders made by hand, with the project's own writers: any state of any number of passes, without running one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curate import __version__
+from curate.core.commit import Done, compact, describe, write_done
+from curate.core.layout import RunFolder, new_attempt
+from curate.core.manifest import InputSpec, Manifest, SourceFile
+from curate.core.manifest import Shard as ManifestShard
+from curate.core.plan import Phase, Plan, StepPlan, digest
+from curate.fingerprints import unit_fingerprints
+from curate.ledger import READ, Tally
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What a pass did to a shard. languages: language → rows in and kept; a byte a row.
+
+    dropped: reason → rows, in the first language. held: rows that the manifest says the shard has, if not all that came in.
+    """
+
+    languages: Mapping[str, tuple[int, int]]
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    held: int | None = None
+
+    @property
+    def rows(self) -> int:
+        return sum(rows for rows, _ in self.languages.values())
+
+
+def make_run(root: Path, passes: Sequence[Sequence[Shard | None]], *, compacted: bool = False) -> Path:
+    """A run folder whose pass n did `passes[n]` to each shard; None: not done. One step a pass, no outputs."""
+    root.mkdir(parents=True, exist_ok=True)
+    folder = RunFolder(root)
+    plan = _plan([_phase(index) for index in range(len(passes))])
+    manifest = _manifest(passes[0])
+    folder.plan.write_text(plan.to_json(), encoding="utf-8")
+    folder.manifest.write_text(manifest.to_json(), encoding="utf-8")
+    for index, (phase, shards) in enumerate(zip(plan.phases, passes, strict=True)):
+        fingerprints = unit_fingerprints(plan, manifest, phase, folder) or {}
+        records = {
+            unit: _finish(folder, phase, unit, fingerprints[unit], shard, first=index == 0)
+            for unit, shard in enumerate(shards)
+            if shard is not None
+        }
+        if compacted:
+            compact(folder, phase.name, records)
+    return root
+
+
+def _phase(index: int) -> Phase:
+    name = f"step{index}"
+    step = StepPlan(name, "filters.length", {}, 1, "annotator", None, True, ("text",), {}, "made by hand")
+    return Phase(f"pass{index + 1}", "pass", digest(name), (step,))
+
+
+def _plan(phases: Sequence[Phase]) -> Plan:
+    spec = InputSpec(None, ("x.parquet",), None, "parquet", {}, {}, "fail")
+    return Plan(
+        name="made",
+        version=__version__,
+        language=None,
+        source="",
+        inputs=(spec,),
+        phases=tuple(phases),
+        outputs=(),
+        models="models",
+        local_tmp=None,
+        offline=True,
+        config={},
+    )
+
+
+def _manifest(shards: Sequence[Shard | None]) -> Manifest:
+    files, entries = [], []
+    for number, shard in enumerate(shards):
+        rows = None if shard is None else shard.rows if shard.held is None else shard.held
+        files.append(SourceFile(0, f"{number}.parquet", f"/{number}.parquet", "parquet", 1, "", "", rows))
+        entries.append(ManifestShard(number, (number,), (0, 1), 0, rows, 1))
+    return Manifest(tuple(files), tuple(entries), ())
+
+
+def _finish(folder: RunFolder, phase: Phase, unit: int, fingerprint: str, shard: Shard, *, first: bool) -> Done:
+    attempt = new_attempt()
+    path = folder.counters(phase.name, unit, attempt)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"steps": _counters(phase, shard, first=first)}), encoding="utf-8")
+    outputs = {"counters": describe(folder, path)}
+    done = Done(unit, fingerprint, 0, attempt, shard.rows, 1, outputs, {"quarantined": 0})
+    write_done(folder, phase.name, done)
+    return done
+
+
+def _counters(phase: Phase, shard: Shard, *, first: bool) -> list[dict[str, Any]]:
+    entered = {lang: Tally(rows, rows, 0, rows, rows).as_dict() for lang, (rows, _) in shard.languages.items()}
+    steps = [{"step": READ, "by_language": entered}] if first else []
+    tallies = {lang: Tally(rows, kept, 0, rows, kept) for lang, (rows, kept) in shard.languages.items()}
+    tally = next(iter(tallies.values()))
+    tally.dropped, tally.reasons = dict(shard.dropped), dict(shard.dropped)
+    return [*steps, {"step": phase.steps[0].name, "by_language": {k: t.as_dict() for k, t in tallies.items()}}]

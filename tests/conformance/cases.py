@@ -1,0 +1,143 @@
+"""The steps under test and the batches they are given.
+
+Every step found on disk is tested with the options it has by default. A step that needs an option to be built is named
+in `REQUIRED`; options that lead to other columns or other code are named in `MORE`. A new file in `filters/` needs no
+entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from curate.contract import AnyStep
+from curate.core.batch import DocBatch
+from curate.core.models import models_folder
+from curate.core.stage import Annotator, Context
+from curate.stages import kind, load, names
+from curate.task import build_step
+
+#: Options of steps that cannot be built without.
+REQUIRED: dict[str, dict[str, Any]] = {"filters.select": {"expression": "lid__prob >= 0.5 or source == 'wiki'"}}
+
+#: Further options worth a run of their own.
+MORE: dict[str, list[dict[str, Any]]] = {
+    "filters.select": [{"expression": "length(text) > 20 and not (lid__lang == 'deu_Latn')"}],
+    "filters.gopher_quality": [
+        {"stop_words": ["the", "und", "的"], "min_words": None},
+        {"stop_words": {"deu_Latn": ["der", "die"]}, "max_words": 30},
+    ],
+    "lid.fasttext": [{"top_k": 4}],
+}
+
+#: The column that holds the language in every batch that has one.
+LANGUAGE = "lid__lang"
+
+LONG = 5_000_000
+
+PROSE = {
+    "english": "The committee of the city met on Tuesday to discuss the bridge that engineers have planned.\n" * 7,
+    "german": "Der Ausschuss der Stadt traf sich am Dienstag, um über die neue Brücke zu sprechen.\n" * 7,
+    "chinese": "委员会星期二开会讨论工程师为这条河规划的新桥。市长说旧桥不能修了。\n" * 9,
+    "short": "Not much.",
+    "hashes": "# tag #tag ## the of and\n" * 30,
+    "bullets": "• one of the things\n- and another of those\n" * 20,
+    "ellipses": "and so it goes...\nthat is what they have…\n" * 20,
+}
+
+HOSTILE = {
+    "empty": "",
+    "one letter": "a",
+    "full stop": ".",
+    "blank": " \n\t\u3000\u00a0 ",
+    "nul bytes": "a\0b\0\0 the\0",
+    "only nul": "\0",
+    "emoji": "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 🇩🇪 1️⃣ " * 5,
+    "combining marks": "e\u0301\u0327\u0308 " * 20 + "\u0301" * 300,
+    "right to left": "\u202eשלום עולם\u202c مرحبا بالعالم، كيف الحال؟ ۱۲۳ " * 4,
+    "line endings": "one\r\ntwo\rthree\n\r\n\r\nfour\u2028five\x85six",
+    "no spaces": "x" * 3000,
+    "zero width": "a\u200bb\u200cc\u200dd\ufeffe\u00ad",
+    "outside the plane": "𝔘𝔫𝔦 𠜎𠜱 \U0010ffff",
+    "markup": "</s> __label__en <|endoftext|> {\"a\": 1}\n",
+    "controls": "".join(map(chr, range(1, 32))) + "\x7f",
+}
+
+SMALL = {**PROSE, **HOSTILE}
+_LANGUAGES = ("eng_Latn", "deu_Latn", "cmn_Hani", None, "und", "arb_Arab")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A step by name and the options it is built with."""
+
+    name: str
+    options: Mapping[str, Any]
+
+    def build(self) -> AnyStep:
+        return build_step(self.name, self.options)
+
+    def __str__(self) -> str:
+        return self.name + "".join(f"-{key}={value}" for key, value in self.options.items())[:60]
+
+
+def steps() -> list[str]:
+    """Names of the steps on disk: annotators and selectors."""
+    return [name for name in names(outside=False) if kind(load(name)) != "job"]
+
+
+def cases() -> list[Case]:
+    return [
+        Case(name, {**REQUIRED.get(name, {}), **more}) for name in steps() for more in ({}, *MORE.get(name, ()))
+    ]
+
+
+def opened(case: Case, scratch: Path) -> AnyStep:
+    """The step, opened as a worker opens it."""
+    step = case.build()
+    step.open(Context(models=models_folder(), scratch=scratch, offline=True))
+    return step
+
+
+def record(texts: Sequence[str], start: int = 0) -> pa.RecordBatch:
+    """Documents with every column that a step on disk may read."""
+    rows = range(start, start + len(texts))
+    return pa.RecordBatch.from_pydict(
+        {
+            "doc": pa.array(rows, pa.int64()),
+            "id": pa.array([f"id/{row}" for row in rows], pa.string()),
+            "text": pa.array(texts, pa.string()),
+            "url": pa.array([None if row % 3 else f"https://example.org/{row}" for row in rows], pa.string()),
+            "source": pa.array([("wiki", "docs", None)[row % 3] for row in rows], pa.string()),
+            "date": pa.array(["2024-02-29"] * len(texts), pa.string()),
+            "dump": pa.array([None] * len(texts), pa.string()),
+            "licence": pa.array(["CC0-1.0"] * len(texts), pa.string()),
+            LANGUAGE: pa.array([_LANGUAGES[row % len(_LANGUAGES)] for row in rows], pa.string()),
+            "lid__prob": pa.array([None if row % 7 == 6 else row % 5 / 4 for row in rows], pa.float32()),
+        }
+    )
+
+
+def many(rows: int) -> pa.RecordBatch:
+    """So many documents, all of the small texts again and again, no two alike in what surrounds them."""
+    texts = list(SMALL.values())
+    return record([texts[row % len(texts)] for row in range(rows)])
+
+
+def batch(documents: pa.RecordBatch, language: str | None = LANGUAGE) -> DocBatch:
+    return DocBatch(documents, language=language)
+
+
+def output(step: AnyStep, documents: DocBatch) -> dict[str, pa.Array]:
+    """What a step returns for a batch, by local name; a selector's verdicts stand under `keep`."""
+    if isinstance(step, Annotator):
+        return dict(step.annotate(documents))
+    return {"keep": step.keep(documents)}
+
+
+def declared(step: AnyStep) -> dict[str, pa.DataType]:
+    return dict(step.writes()) if isinstance(step, Annotator) else {"keep": pa.bool_()}
