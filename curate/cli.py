@@ -21,7 +21,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("curate.commands.status", "Show how far a run is."),
     "report": ("curate.commands.report", "Show what a run kept and dropped, by step, reason and language."),
     "inspect": ("curate.commands.inspect", "Look at documents of a run, or at a data file."),
-    "explain": ("curate.commands.explain", "Tell one document's life: values, verdicts, by how much it missed."),
+    "explain": (
+        "curate.commands.explain",
+        "Tell one document's life: values, verdicts, by how much it missed.",
+    ),
     "stages": ("curate.commands.stages", "List the steps, or describe one."),
     "schema": ("curate.commands.schema", "Print the config's JSON Schema, for editors."),
     "models": ("curate.models_cli", "List and fetch models."),

@@ -60,7 +60,9 @@ class _Checking:
     def add(self, cause: CurateError, path: KeyPath) -> None:
         """An error from elsewhere, placed at a part of the config."""
         place = self.loaded.source.value(path)
-        self.problems += [Problem(p.code, p.message, p.help, p.position or place, p.context) for p in cause.problems]
+        self.problems += [
+            Problem(p.code, p.message, p.help, p.position or place, p.context) for p in cause.problems
+        ]
 
     def fault(self, code: str, message: str, help: str, path: KeyPath, *, key: bool = False) -> None:
         source = self.loaded.source
@@ -87,7 +89,9 @@ def compile_run(
     context = Context(models=models_folder(), scratch=folder.root / "cache", offline=_offline())
     steps, after = _steps(checking, source, context)
     language = _language(checking, after)
-    outputs = output_plans(loaded, after, language, folder, specs, checking.problems) if after is not None else ()
+    outputs = (
+        output_plans(loaded, after, language, folder, specs, checking.problems) if after is not None else ()
+    )
     checking.stop()
     assert manifest is not None
     assert source is not None
@@ -176,7 +180,9 @@ def _steps(
 def _built(checking: _Checking, step: Step) -> AnyStep | None:
     try:
         if kind_of(step.stage) == "job":
-            checking.fault("C208", f"'{step.use}' is a job, and jobs cannot run yet", "remove it", (*step.path, "use"))
+            checking.fault(
+                "C208", f"'{step.use}' is a job, and jobs cannot run yet", "remove it", (*step.path, "use")
+            )
             return None
         instance: AnyStep = step.stage(step.options)
         if step.over is not None:
@@ -193,7 +199,11 @@ def _built(checking: _Checking, step: Step) -> AnyStep | None:
 
 
 def _written(step: Step, instance: AnyStep) -> list[str]:
-    return [qualified(step.name, local) for local in instance.writes()] if isinstance(instance, Annotator) else []
+    return (
+        [qualified(step.name, local) for local in instance.writes()]
+        if isinstance(instance, Annotator)
+        else []
+    )
 
 
 def _artifacts(checking: _Checking, step: Step, instance: AnyStep, context: Context) -> dict[str, str]:
@@ -205,7 +215,9 @@ def _artifacts(checking: _Checking, step: Step, instance: AnyStep, context: Cont
     except CurateError as cause:
         checking.add(cause, step.path)
     except OSError as cause:
-        checking.fault("C207", f"a file of step '{step.name}' cannot be read: {cause}", "check the path", step.path)
+        checking.fault(
+            "C207", f"a file of step '{step.name}' cannot be read: {cause}", "check the path", step.path
+        )
     return {}
 
 
@@ -253,7 +265,7 @@ def _where_from(column: str, names: Sequence[str], later: Mapping[str, str]) -> 
 
 
 def _step_plan(step: Step, instance: AnyStep, artifacts: Mapping[str, str]) -> StepPlan:
-    annotator = isinstance(instance, Annotator)
+    writes = instance.writes() if isinstance(instance, Annotator) else {}
     options: dict[str, Any] = step.options.model_dump(mode="json")
     title = str(options["expression"]) if step.use == "filters.select" else step.use
     return StepPlan(
@@ -261,14 +273,14 @@ def _step_plan(step: Step, instance: AnyStep, artifacts: Mapping[str, str]) -> S
         use=step.use,
         options=options,
         version=step.stage.VERSION,
-        kind="annotator" if annotator else "selector",
+        kind="annotator" if isinstance(instance, Annotator) else "selector",
         when=step.when,
-        filters=annotator and step.mode == "filter" and REASONS in instance.writes(),
+        filters=step.mode == "filter" and REASONS in writes,
         reads=tuple(sorted(instance.reads() | _condition_columns(step))),
-        writes={qualified(step.name, k): str(t) for k, t in instance.writes().items()} if annotator else {},
+        writes={qualified(step.name, local): str(kind) for local, kind in writes.items()},
         title=title,
         artifacts=dict(artifacts),
-        provenance=dict(instance.provenance()) if annotator else {},
+        provenance=dict(instance.provenance()) if isinstance(instance, Annotator) else {},
     )
 
 
@@ -298,7 +310,9 @@ def _language(checking: _Checking, schema: pa.Schema | None) -> str | None:
         checking.fault("C201", f"there is no column '{column}'", help, ("language",))
     elif schema.field(column).type != pa.string():
         kind = schema.field(column).type
-        checking.fault("C206", f"the language column '{column}' is {kind}", "name a column of strings", ("language",))
+        checking.fault(
+            "C206", f"the language column '{column}' is {kind}", "name a column of strings", ("language",)
+        )
     return column
 
 
@@ -335,7 +349,9 @@ def _phases(
         spread = digest(
             "exchange", _VERSIONS["exchange"], upstream, language, output.selection(), output.arrangement()
         )
-        written = digest("write", _VERSIONS["write"], spread, __version__, config, output.licence, output.title)
+        written = digest(
+            "write", _VERSIONS["write"], spread, __version__, config, output.licence, output.title
+        )
         phases.append(Phase(f"{output.name}.count", "count", counted, output=output.name))
         if output.exchanged:
             phases.append(Phase(f"{output.name}.exchange", "exchange", spread, output=output.name))
@@ -352,4 +368,3 @@ def _fused(steps: Sequence[tuple[StepPlan, float]]) -> list[tuple[list[StepPlan]
         else:
             groups.append(([plan], gpus))
     return groups or [([], 0)]
-

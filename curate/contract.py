@@ -25,7 +25,10 @@ def step_fields(plan: StepPlan, step: AnyStep) -> list[pa.Field]:
         return []
     facts = {"step": plan.use, "version": str(plan.version), **plan.provenance}
     metadata = {f"curate.{key}": value for key, value in facts.items()}
-    return [pa.field(qualified(plan.name, local), kind, metadata=metadata) for local, kind in step.writes().items()]
+    return [
+        pa.field(qualified(plan.name, local), kind, metadata=metadata)
+        for local, kind in step.writes().items()
+    ]
 
 
 def checked_columns(
@@ -41,7 +44,9 @@ def checked_columns(
     }
 
 
-def checked_column(plan: StepPlan, name: str, column: pa.Array, kind: pa.DataType, batch: DocBatch) -> pa.Array:
+def checked_column(
+    plan: StepPlan, name: str, column: pa.Array, kind: pa.DataType, batch: DocBatch
+) -> pa.Array:
     """One returned column: an Array of the declared type with a value for every row."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()

@@ -161,7 +161,9 @@ def show_data(facts: Mapping[str, Any], console: Console) -> None:
         return
     groups = facts["row_groups"]
     console.print(
-        Text(f"{plural(groups['count'], 'row group')}, the largest {size(groups['largest_bytes'])} uncompressed")
+        Text(
+            f"{plural(groups['count'], 'row group')}, the largest {size(groups['largest_bytes'])} uncompressed"
+        )
     )
     total = sum(c["bytes"] for c in facts["columns"])
     table = Table(box=None, pad_edge=False)

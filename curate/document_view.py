@@ -63,7 +63,9 @@ def _show_step(step: Mapping[str, Any], width: int, console: Console) -> None:
     console.print(line)
     for condition in step.get("conditions", ()):
         holds = {True: "true", False: "false", None: "null"}[condition["holds"]]
-        values = ", ".join(f"{name} is {shown(value, _CONDITION_CHARACTERS)}" for name, value in condition["values"].items())
+        values = ", ".join(
+            f"{name} is {shown(value, _CONDITION_CHARACTERS)}" for name, value in condition["values"].items()
+        )
         line = Text(f"    {condition['condition']} is {holds}" + (f": {values}" if values else ""))
         if "missed_by" in condition:
             line.append(f", off by {number(condition['missed_by'])}")
@@ -152,4 +154,6 @@ def show_sample(sample: Sample, columns: Sequence[str] | None, run: str, console
                 console.print(Text(f"    {name}  {shown(value)}", style=dim))
     console.print(Text(f"{len(sample.documents):,} of {plural(sample.found, 'document')}"))
     if sample.documents:
-        console.print(Text(f"one document's life: curate explain {run} {shlex.quote(sample.documents[0].id)}"))
+        console.print(
+            Text(f"one document's life: curate explain {run} {shlex.quote(sample.documents[0].id)}")
+        )

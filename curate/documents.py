@@ -136,7 +136,9 @@ class Documents:
             return self.manifest.files[shard.files[0]], shard.first_row + row
         starts = self.space.file_starts(shard)
         index = max(int(np.searchsorted(starts, row, side="right")) - 1, 0)
-        before = [s for s in self.manifest.ingest[shard.ingest].shards if s < shard.number] if index == 0 else []
+        before = (
+            [s for s in self.manifest.ingest[shard.ingest].shards if s < shard.number] if index == 0 else []
+        )
         earlier = sum(self.records(s) for s in before)
         return self.manifest.files[shard.files[index]], row - starts[index] + earlier
 
@@ -178,7 +180,9 @@ class Documents:
         if self.quarantine is None:
             return []
         path, _, row = wanted.rpartition("#")
-        named = self.quarantine.filter(pc.equal(self.quarantine["file"], path))[DOC].to_pylist() if path else []
+        named = (
+            self.quarantine.filter(pc.equal(self.quarantine["file"], path))[DOC].to_pylist() if path else []
+        )
         numbered = [doc for doc in named if str(self.place(doc)[1]) == row]
         quoted = json.dumps(wanted, ensure_ascii=False).encode()
         near = self.quarantine.filter(pc.match_substring(self.quarantine["raw"], quoted))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from curate import diagnostics
@@ -66,7 +65,9 @@ def _execute(session: Session, environment: dict[str, str], workers: int | None,
     how = execution(session.loaded.config.execution, environment, workers, tasks)
     _check_scratch(plan)
     with Progress() as progress:
-        execute(plan, manifest, session.folder, how, progress, lambda: _compile(session.folder, plan, environment))
+        execute(
+            plan, manifest, session.folder, how, progress, lambda: _compile(session.folder, plan, environment)
+        )
 
 
 def _compile(folder: RunFolder, plan: Plan, environment: dict[str, str]) -> None:
@@ -76,7 +77,10 @@ def _compile(folder: RunFolder, plan: Plan, environment: dict[str, str]) -> None
         compile_once(folder.root, [s.use for s in plan.steps], environment)
     except subprocess.CalledProcessError as cause:
         raise error(
-            "R303", "the kernels of the run's steps cannot be compiled", help="the trace above says where", exit_code=1
+            "R303",
+            "the kernels of the run's steps cannot be compiled",
+            help="the trace above says where",
+            exit_code=1,
         ) from cause
 
 
@@ -88,7 +92,9 @@ def execution(
     if workers is None:
         workers = _automatic(cores, config.memory) if config.workers == "auto" else config.workers
     threads = config.threads if config.threads is not None else max(1, cores // workers)
-    return Execution(workers=workers, threads=threads, retries=config.retries, tasks=tasks, environment=environment)
+    return Execution(
+        workers=workers, threads=threads, retries=config.retries, tasks=tasks, environment=environment
+    )
 
 
 def _automatic(cores: int, memory: int | None) -> int:
@@ -119,7 +125,12 @@ def _check_scratch(plan: Plan) -> None:
         return
     scratch = Path(expand(plan.local_tmp, os.environ))
     if not scratch.is_dir() or not os.access(scratch, os.W_OK):
-        raise error("E506", f"{scratch} cannot be used for scratch files", help="correct execution.local_tmp", exit_code=2)
+        raise error(
+            "E506",
+            f"{scratch} cannot be used for scratch files",
+            help="correct execution.local_tmp",
+            exit_code=2,
+        )
 
 
 @contextmanager
@@ -137,9 +148,9 @@ def _interruptible() -> Iterator[None]:
 
 
 def _show_report(folder: RunFolder) -> None:
-    from rich.console import Console
-
     from curate.report import build_report
-    from curate.report_view import render
+    from curate.report_view import make_console, render
 
-    render(build_report(folder.root), Console(file=sys.stdout))
+    usual = Path("runs", folder.root.name).absolute()
+    called = folder.root.name if folder.root == usual else os.path.relpath(folder.root)
+    render(build_report(folder.root), make_console(), run=called)

@@ -21,7 +21,11 @@ def shard_fingerprint(plan: Plan, manifest: Manifest, shard: int) -> str:
     """What a shard's documents depend on: the files, and how their input names and fills columns."""
     inputs = sorted({manifest.files[f].input for f in manifest.shards[shard].files})
     reading = [
-        [sorted((n, dataclasses.asdict(c)) for n, c in spec.columns.items()), sorted(spec.constants.items()), spec.name]
+        [
+            sorted((n, dataclasses.asdict(c)) for n, c in spec.columns.items()),
+            sorted(spec.constants.items()),
+            spec.name,
+        ]
         for spec in (plan.inputs[i] for i in inputs)
     ]
     return digest(manifest.shard_identity(shard), reading)
@@ -38,16 +42,21 @@ def layout_fingerprint(plan: Plan, manifest: Manifest, output: str) -> str:
     return digest(phase.fingerprint, corpus_fingerprint(plan, manifest))
 
 
-def unit_fingerprints(plan: Plan, manifest: Manifest, phase: Phase, folder: RunFolder) -> dict[int, str] | None:
+def unit_fingerprints(
+    plan: Plan, manifest: Manifest, phase: Phase, folder: RunFolder
+) -> dict[int, str] | None:
     """Unit → fingerprint, or None while the units are not known (files to write, before rows are counted)."""
     if phase.kind == "ingest":
         return {
-            unit.number: digest(phase.fingerprint, [shard_fingerprint(plan, manifest, s) for s in unit.shards])
+            unit.number: digest(
+                phase.fingerprint, [shard_fingerprint(plan, manifest, s) for s in unit.shards]
+            )
             for unit in manifest.ingest
         }
     if phase.kind in ("pass", "count"):
         return {
-            s.number: digest(phase.fingerprint, shard_fingerprint(plan, manifest, s.number)) for s in manifest.shards
+            s.number: digest(phase.fingerprint, shard_fingerprint(plan, manifest, s.number))
+            for s in manifest.shards
         }
     corpus = corpus_fingerprint(plan, manifest)
     if phase.kind == "exchange":

@@ -59,7 +59,9 @@ def in_place(folder: RunFolder, output: OutputPlan, done: Done) -> bool:
         return True
     files, _ = read_published(folder, output.name)
     return any(
-        f.unit == done.unit and f.attempt == done.attempt and _size(Path(output.path) / f.name) == staged.bytes
+        f.unit == done.unit
+        and f.attempt == done.attempt
+        and _size(Path(output.path) / f.name) == staged.bytes
         for f in files
     )
 
@@ -104,7 +106,12 @@ def finish(
 
 
 def _record(
-    folder: RunFolder, output: OutputPlan, files: list[PublishedFile], *, complete: bool, superseded: list[str]
+    folder: RunFolder,
+    output: OutputPlan,
+    files: list[PublishedFile],
+    *,
+    complete: bool,
+    superseded: list[str],
 ) -> None:
     """Write what stands, or is about to stand, in the output folder."""
     raw = {"complete": complete, "superseded": superseded, "files": [vars(f) for f in files]}

@@ -77,10 +77,11 @@ def sample(documents: Documents, wanted: Wanted, count: int, seed: int) -> Sampl
 
 
 def reasons_of(documents: Documents, step: str | None) -> list[str]:
-    """Reasons that occur in a run, or in one of its steps."""
+    """Reasons for which documents were dropped, in a run or in one of its steps."""
     found: set[str] = set()
     for shard in range(len(documents.manifest.shards)):
         fates = _fates(documents, shard)
+        fates = fates.filter(pc.invert(fates["bad"]))
         if step is not None:
             fates = fates.filter(pc.equal(fates["exit"], documents.step_names.index(step)))
         found |= set(pc.list_flatten(fates["reasons"]).unique().to_pylist())

@@ -120,7 +120,9 @@ class ShardView:
                 arrays[TEXT] = pc.coalesce(parts[index].column(TEXT), arrays[TEXT])
         return pa.RecordBatch.from_pydict(arrays)
 
-    def _match(self, record: pa.RecordBatch, docs: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.RecordBatch:
+    def _match(
+        self, record: pa.RecordBatch, docs: np.ndarray[tuple[int], np.dtype[np.int64]]
+    ) -> pa.RecordBatch:
         """The rows of `record` (ascending doc) with these docs; all must be there."""
         have = doc_numbers(record)
         if len(have) == len(docs) and np.array_equal(have, docs):

@@ -1,7 +1,8 @@
 """The JSON Schema of a config (draft 2020-12), for editors: every key, every step and every step's options.
 
-In: names of steps. Out: a schema in which an entry of `steps:` is one step's entry, told apart by `use`, or a `select`.
-`configs/schema.json` is this for our own steps; `curate schema` prints it for the installed ones as well.
+In: names of steps. Out: a schema in which an entry of `steps:` is one step's entry, told apart by `use`, or
+a `select`. `configs/schema.json` is this for our own steps; `curate schema` prints it for the installed ones
+as well.
 """
 
 from __future__ import annotations

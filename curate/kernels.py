@@ -71,7 +71,9 @@ def compile_once(root: Path, uses: Iterable[str], environment: Mapping[str, str]
     mark = kernel_cache() / f"compiled-{hashlib.sha256(repr(sorted(set(uses))).encode()).hexdigest()[:16]}"
     if mark.exists():
         return
-    subprocess.run([sys.executable, "-m", "curate.kernels", str(root)], env={**os.environ, **environment}, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "curate.kernels", str(root)], env={**os.environ, **environment}, check=True
+    )
     mark.touch()
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,6 @@ class StepCounter:
                 }
             )
 
-
     def count_unreadable(self, rows: int) -> None:
         """Records that could not be read: they entered and went to the quarantine, without language or size."""
         self.ledger.by_language.setdefault(UNDETERMINED, Tally()).add(
@@ -202,7 +202,7 @@ def imbalances(ledgers: list[StepLedger]) -> list[str]:
                     f"{ledger.step}, {language}: {tally.rows_in} rows in, {tally.rows_kept} kept, "
                     f"{tally.rows_dropped} dropped, {tally.rows_quarantined} quarantined"
                 )
-    for before, after in zip(ledgers, ledgers[1:], strict=False):
+    for before, after in pairwise(ledgers):
         for language in sorted(before.by_language.keys() | after.by_language.keys()):
             kept = before.by_language.get(language, Tally()).rows_kept
             entered = after.by_language.get(language, Tally()).rows_in

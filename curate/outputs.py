@@ -80,7 +80,9 @@ def _partition(
         problems.append(Problem("C201", f"there is no column '{column}' to partition by", help, place))
     elif pa.types.is_nested(schema.field(column).type):
         kind = schema.field(column).type
-        problems.append(Problem("C206", f"'{column}' is {kind}; it names no folders", "name a column of values", place))
+        problems.append(
+            Problem("C206", f"'{column}' is {kind}; it names no folders", "name a column of values", place)
+        )
     return column
 
 
@@ -117,25 +119,52 @@ def _place_problems(
     root = Path(plan.path)
     if "://" in loaded.config.publish[int(path[1])].path:
         help = "publish to a local folder and copy it"
-        return [Problem("C205", f"outputs cannot be written to {loaded.source.at((*path, 'path'))}", help, place)]
+        return [
+            Problem("C205", f"outputs cannot be written to {loaded.source.at((*path, 'path'))}", help, place)
+        ]
     if _inside(root, folder.root) or _inside(folder.root, root):
         help = "give it a folder of its own"
-        return [Problem("C202", f"output '{plan.name}' and the run folder {folder.root} lie in each other", help, place)]
+        return [
+            Problem(
+                "C202",
+                f"output '{plan.name}' and the run folder {folder.root} lie in each other",
+                help,
+                place,
+            )
+        ]
     for spec in specs:
         for pattern in spec.paths:
             if "://" not in pattern and _inside(Path(_fixed_part(pattern)).absolute(), root):
                 help = "write somewhere else: the next run would read its own output"
-                return [Problem("C202", f"output '{plan.name}' would be written around the input {pattern}", help, place)]
+                return [
+                    Problem(
+                        "C202",
+                        f"output '{plan.name}' would be written around the input {pattern}",
+                        help,
+                        place,
+                    )
+                ]
             if "://" not in pattern and Path(pattern).is_dir() and _inside(root, Path(pattern).absolute()):
                 help = "write somewhere else: the next run would read its own output"
-                return [Problem("C202", f"output '{plan.name}' would be written into the input {pattern}", help, place)]
+                return [
+                    Problem(
+                        "C202", f"output '{plan.name}' would be written into the input {pattern}", help, place
+                    )
+                ]
     existing = root
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
     if not existing.is_dir():
         return [Problem("C205", f"{existing} is not a folder", "choose another `path`", place)]
     if not os.access(existing, os.W_OK | os.X_OK):
-        return [Problem("C205", f"{existing} cannot be written", "choose another `path`, or change its permissions", place)]
+        return [
+            Problem(
+                "C205",
+                f"{existing} cannot be written",
+                "choose another `path`, or change its permissions",
+                place,
+            )
+        ]
     strange = foreign_files(folder, plan, loaded.config.name)
     return [Problem(strange.code, strange.message, strange.help, place)] if strange is not None else []
 

@@ -20,6 +20,8 @@ from curate.yaml_nodes import Span
 from curate.yaml_source import Key, Source, parse
 
 FILE: Final = "--set"
+#: Keys of the config that hold lists of named entries.
+LISTS: Final = ("steps", "publish")
 
 
 def apply(source: Source, overrides: Sequence[str]) -> Source:
@@ -76,7 +78,7 @@ class _Override:
             path.append(key)
             if index + 1 < len(parts):
                 if isinstance(here, dict) and here.get(part) is None:
-                    here[part] = {}
+                    here[part] = [] if not index and part in LISTS else {}
                 here = here[key]
                 offset += len(part) + 1
         value = self.value(len(left) + 1)

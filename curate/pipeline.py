@@ -10,8 +10,7 @@ the declared types, one value per row (`curate.contract`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +109,13 @@ class _Rows:
         self.rewritten = spread if self.rewritten is None else pc.coalesce(spread, self.rewritten)
 
     def finish_step(
-        self, number: int, before: Indices, lost: Indices, reasons: pa.ListArray, broken: Mask, quarantine: int
+        self,
+        number: int,
+        before: Indices,
+        lost: Indices,
+        reasons: pa.ListArray,
+        broken: Mask,
+        quarantine: int,
     ) -> None:
         """Close a step: rows `lost` (positions among the living) are dropped, rows where `broken` are quarantined.
 
@@ -146,7 +151,9 @@ class Pipeline:
         self.language = language
         self.first = first
         self._steps = steps
-        self._when: list[Expression | None] = [parse(p.when) if p.when is not None else None for p, _ in steps]
+        self._when: list[Expression | None] = [
+            parse(p.when) if p.when is not None else None for p, _ in steps
+        ]
         self.schema = overlay_schema([f for plan, step in steps for f in step_fields(plan, step)])
         self.names = ([READ] if first else []) + [plan.name for plan, _ in steps]
         self.counters: list[StepCounter] = []
@@ -197,7 +204,10 @@ class Pipeline:
                 wrong = checked_column(plan, FAILED, failed, pa.string(), sub)
                 at = np.flatnonzero(pc.is_valid(wrong).to_numpy(zero_copy_only=False))
                 docs = rows.doc.take(pa.array(rows.alive[local[at]])).to_pylist()
-                bad = [BadRow(d, plan.name, w) for d, w in zip(docs, wrong.take(pa.array(at)).to_pylist(), strict=True)]
+                bad = [
+                    BadRow(d, plan.name, w)
+                    for d, w in zip(docs, wrong.take(pa.array(at)).to_pylist(), strict=True)
+                ]
                 broken[local[at]] = True
                 sane = ~np.isin(lost, at)
                 lost, reasons = lost[sane], reasons.filter(pa.array(sane))
@@ -246,7 +256,9 @@ class Pipeline:
             DROP: drop,
             DROP_REASONS: _spread_reasons(rows.dropped, bad, rows),
         }
-        overlay = pa.RecordBatch.from_pydict({f.name: arrays[f.name] for f in self.schema}, schema=self.schema)
+        overlay = pa.RecordBatch.from_pydict(
+            {f.name: arrays[f.name] for f in self.schema}, schema=self.schema
+        )
         known = set(rows.doc.to_pylist()) if bad else set()
         unread = [b for b in bad if b.doc not in known]
         if unread:

@@ -6,10 +6,11 @@ every row kept, and the texts' size as the input's footers or file sizes tell it
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
-from curate.core.manifest import Manifest
 from curate.core.layout import RunFolder
+from curate.core.manifest import Manifest
 from curate.core.plan import Phase, Plan
 from curate.fingerprints import finished_units, read_layout, unit_fingerprints, unit_sizes
 
@@ -82,7 +83,7 @@ def _files(phase: Phase, units: int) -> int:
 
 def _skip_consumed(phases: list[dict[str, Any]]) -> None:
     """An exchange has nothing to do while everything it feeds is published."""
-    for exchange, write in zip(phases, phases[1:], strict=False):
+    for exchange, write in pairwise(phases):
         if exchange["kind"] == "exchange" and write["pending"] == 0:
             exchange.update(reused=exchange["units"], pending=0, pending_units=[], bytes=0, disk_bytes=0)
 

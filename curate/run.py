@@ -23,7 +23,6 @@ from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Phase, Plan, pack
 from curate.executors.local import Listener, LocalExecutor
-from curate.finish import finish, foreign_files, sweep_staging
 from curate.fingerprints import (
     finished_units,
     layout_fingerprint,
@@ -31,6 +30,7 @@ from curate.fingerprints import (
     unit_fingerprints,
     unit_sizes,
 )
+from curate.finish import finish, foreign_files, sweep_staging
 from curate.io.card import dataset_card
 from curate.io.publish import arrange
 from curate.ledger import add_up, imbalances
@@ -183,7 +183,9 @@ def run_phase(
     """Bring one phase to its end: pending units done, done-files merged, books balanced."""
     fingerprints = unit_fingerprints(plan, manifest, phase, folder)
     if fingerprints is None:
-        raise error("R306", f"phase {phase.name} cannot start: its rows have not been counted", help="run again")
+        raise error(
+            "R306", f"phase {phase.name} cannot start: its rows have not been counted", help="run again"
+        )
     done = finished_units(plan, manifest, phase, folder)
     forget(folder, phase.name, done)
     _sweep_own(plan, manifest, folder, phase, done)
@@ -210,7 +212,9 @@ def run_phase(
     listener.phase_finished(phase)
 
 
-def _sweep_own(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase, done: Mapping[int, Done]) -> None:
+def _sweep_own(
+    plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase, done: Mapping[int, Done]
+) -> None:
     """Files outside the phase's own folders that no record vouches for."""
     if phase.kind == "write":
         sweep_staging(plan.output(phase.output or ""), {Path(d.outputs["file"].path) for d in done.values()})
@@ -222,11 +226,14 @@ def _sweep_own(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase, 
                 path.unlink()
 
 
-def _arrange(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase, done: Mapping[int, Done]) -> None:
+def _arrange(
+    plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase, done: Mapping[int, Done]
+) -> None:
     """Decide the files of an output from the counts, once."""
     name = phase.output or ""
     counts = {
-        unit: {value: (rows, size) for value, (rows, size) in d.facts["counts"].items()} for unit, d in done.items()
+        unit: {value: (rows, size) for value, (rows, size) in d.facts["counts"].items()}
+        for unit, d in done.items()
     }
     path = folder.file_layout(name, layout_fingerprint(plan, manifest, name))
     if not path.exists():
@@ -247,7 +254,10 @@ def publish(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> 
     expected = sum(p.rows for p in layout.partitions)
     if rows != expected:
         raise error(
-            "R305", f"output '{name}' should have {expected} rows and has {rows}", help="report this", phase=phase.name
+            "R305",
+            f"output '{name}' should have {expected} rows and has {rows}",
+            help="report this",
+            phase=phase.name,
         )
     finish(folder, output, layout, done, dataset_card(plan, output, layout), plan.name)
     exchange = f"{name}.exchange"
@@ -291,4 +301,3 @@ def _rows_before(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase
     names = (["read"] if index == 1 else []) + [s.name for s in before.steps]
     ledgers = add_up(names, (c for _, c in read_counters(folder, before.name, done)))
     return ledgers[-1].total().rows_kept if ledgers else 0
-

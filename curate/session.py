@@ -59,7 +59,9 @@ def read_manifest(folder: RunFolder) -> Manifest | None:
         return None
     if not folder.manifest.exists():
         ours = {"lock", "logs", "cache", "failure.json", "plan.json"}
-        strange = sorted(p.name for p in folder.root.iterdir() if p.name not in ours and not p.name.startswith("."))
+        strange = sorted(
+            p.name for p in folder.root.iterdir() if p.name not in ours and not p.name.startswith(".")
+        )
         if strange:
             raise error(
                 "R309",
@@ -73,4 +75,3 @@ def read_manifest(folder: RunFolder) -> Manifest | None:
         raise error(
             "R309", f"the manifest {folder.manifest} is damaged: {cause}", help="start anew with --force"
         ) from cause
-

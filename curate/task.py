@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from curate.core.manifest import Manifest
 from curate.core.plan import FORMAT, Phase, Plan
 from curate.core.stage import Context
 from curate.environment import expand
-from curate.finish import staging_folder
 from curate.fingerprints import finished_units, read_layout, unit_fingerprints
+from curate.finish import staging_folder
 from curate.io.publish import FileLayout, file_name
 from curate.pipeline import Pipeline
 from curate.stages import load as load_stage
@@ -52,7 +52,9 @@ def load_run(root: Path) -> tuple[Plan, Manifest]:
         manifest_text = folder.manifest.read_text(encoding="utf-8")
     except FileNotFoundError as cause:
         raise error(
-            "R307", f"{root} is not a run folder: it has no {Path(cause.filename).name}", help="give the config file"
+            "R307",
+            f"{root} is not a run folder: it has no {Path(cause.filename).name}",
+            help="give the config file",
         ) from cause
     try:
         if (found := json.loads(plan_text).get("format")) != FORMAT:
@@ -123,7 +125,9 @@ class Worker:
         counters.parent.mkdir(parents=True, exist_ok=True)
         counters.write_text(json.dumps(result.counters), encoding="utf-8")
         result.outputs["counters"] = counters
-        outputs: dict[str, Output] = {role: describe(self.folder, path) for role, path in result.outputs.items()}
+        outputs: dict[str, Output] = {
+            role: describe(self.folder, path) for role, path in result.outputs.items()
+        }
         done = Done(
             unit=unit,
             fingerprint=fingerprint,
@@ -226,9 +230,11 @@ def disk_error(cause: OSError) -> CurateError:
 
     where = f" ({cause.filename})" if cause.filename else ""
     if cause.errno in (errno.ENOSPC, errno.EDQUOT):
-        return error("E501", f"no space left on the device{where}", help="free some space and run again: it continues")
+        return error(
+            "E501", f"no space left on the device{where}", help="free some space and run again: it continues"
+        )
     if cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return error("E506", f"not allowed: {cause.strerror}{where}", help="change the permissions and run again")
+        return error(
+            "E506", f"not allowed: {cause.strerror}{where}", help="change the permissions and run again"
+        )
     return error("R303", f"{cause.strerror or cause}{where}", help="run again: finished units are kept")
-
-

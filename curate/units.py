@@ -210,7 +210,9 @@ def run_count(space: Workspace, phase: Phase, unit: int, report: Report) -> Unit
         count_rows(_partition(output, record), record.column(SIZE), counts)
         rows += record.num_rows
     report(rows, 0)
-    return UnitResult(rows, {}, {"steps": []}, [], {"counts": {k: list(v) for k, v in sorted(counts.items())}})
+    return UnitResult(
+        rows, {}, {"steps": []}, [], {"counts": {k: list(v) for k, v in sorted(counts.items())}}
+    )
 
 
 def _selected(
@@ -283,7 +285,12 @@ def run_write(
     """One published file, from the exchange files of all shards."""
     output = space.plan.output(phase.output or "")
     layout = space.layout(output.name)
-    facts = {"curate": __version__, "name": space.plan.name, "output": output.name, "config": space.plan.config}
+    facts = {
+        "curate": __version__,
+        "name": space.plan.name,
+        "output": output.name,
+        "config": space.plan.config,
+    }
     schema = published_schema(output.columns, available_schema(space), space.plan.language)
     schema = schema.with_metadata(provenance(facts))
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -309,13 +316,17 @@ def _rows_in_order(
     reaching = []
     for shard in reversed(space.manifest.shards):
         start = layout.starts[shard.number].get(partition.value, end)
-        if start < end and start * count // partition.rows < wanted.stop:
-            if (end - 1) * count // partition.rows >= wanted.start:
-                reaching.append(shard.number)
+        if start < end and _reaches(range(start, end), count, partition.rows, wanted):
+            reaching.append(shard.number)
         end = start
     for number in reversed(reaching):
         for _, published, groups in _published_rows(space, output, layout, number):
             yield published, groups
+
+
+def _reaches(rows: range, groups: int, total: int, wanted: range) -> bool:
+    """Whether some of these rows of a partition, cut into that many row groups, stand in the wanted ones."""
+    return rows.start * groups // total < wanted.stop and rows[-1] * groups // total >= wanted.start
 
 
 def _published_rows(
@@ -359,4 +370,3 @@ def write_quarantine(path: Path, bad: Sequence[BadRow]) -> None:
         for b in sorted(bad, key=lambda b: b.doc)
     ]
     pq.write_table(pa.Table.from_pylist(rows, schema=_QUARANTINE), path, compression="zstd")
-

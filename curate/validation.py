@@ -85,9 +85,9 @@ def _is_shallow(detail: ErrorDetails) -> bool:
 def _place(detail: ErrorDetails, raw: Any) -> tuple[int | str, ...]:
     """pydantic's location without the parts that name a branch of a union or a validator."""
     place: list[int | str] = []
-    here = raw
+    here: Any = raw
     for part in detail["loc"]:
-        if (isinstance(here, dict) and part in here) or (isinstance(here, list) and isinstance(part, int)):
+        if isinstance(part, int) if isinstance(here, list) else isinstance(here, dict) and part in here:
             here = here[part]
             place.append(part)
     if detail["type"] == "missing":

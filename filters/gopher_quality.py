@@ -37,7 +37,7 @@ from pydantic import Field, StringConstraints, field_validator
 from curate.core.batch import DocBatch
 from curate.core.columns import REASONS, TEXT
 from curate.core.languages import is_language, suggest
-from curate.core.stage import Annotator, StageConfig
+from curate.core.stage import Annotator, Rule, StageConfig
 from curate.core.text.codepoints import COUNTED, LETTER, WIDE
 from curate.core.text.lines import skip_spaces, trim_spaces
 from curate.core.text.memory import address_of, inlined, kernel, view_uint8
@@ -141,6 +141,33 @@ class GopherQuality(Annotator[GopherQualityConfig]):
             REASONS: pa.list_(pa.string()),
         }
 
+    def _rules(self) -> tuple[Rule, ...]:
+        """All ten in datatrove's order; one that is switched off has no bound."""
+        c = self.config
+        bounds: tuple[tuple[str, float | None, float | None], ...] = (
+            ("words_count", c.min_words, None),
+            ("words_count", None, c.max_words),
+            ("mean_word_length", c.min_avg_word_length, None),
+            ("mean_word_length", None, c.max_avg_word_length),
+            ("hash_frac", None, c.max_symbol_word_ratio),
+            ("ellipsis_frac", None, c.max_symbol_word_ratio),
+            ("bullet_lines_frac", None, c.max_bullet_lines_frac),
+            ("ellipsis_lines_frac", None, c.max_ellipsis_lines_frac),
+            ("alpha_words_frac", c.min_alpha_words_frac, None),
+            ("stop_words_count", c.min_stop_words, None),
+        )
+        return tuple(Rule(reason, *bound) for reason, bound in zip(RULES, bounds, strict=True))
+
+    def rules(self, language: str | None) -> tuple[Rule, ...]:
+        """The rules that are on; a language without a stop-word list has no rule for stop words."""
+        listed = (language or ENGLISH) in self._numbers or DEFAULT in self._numbers
+        return tuple(
+            rule
+            for rule in self._rules()
+            if (rule.minimum is not None or rule.maximum is not None)
+            and (listed or rule.column != "stop_words_count")
+        )
+
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
         sets = self._sets_of(batch)
         counts = self._count(batch, sets)
@@ -161,25 +188,23 @@ class GopherQuality(Annotator[GopherQualityConfig]):
         hash_frac, ellipsis_frac = _ratio(hashes, tokens), _ratio(ellipses, tokens)
         bullet_frac, line_ellipsis_frac = _ratio(bullets, lines), _ratio(line_ellipses, lines)
         alpha_frac = _ratio(alpha, tokens)
-        c = self.config
+        measured = {
+            "words_count": words,
+            "mean_word_length": length,
+            "hash_frac": hash_frac,
+            "ellipsis_frac": ellipsis_frac,
+            "bullet_lines_frac": bullet_frac,
+            "ellipsis_lines_frac": line_ellipsis_frac,
+            "alpha_words_frac": alpha_frac,
+            "stop_words_count": np.where(sets < 0, np.nan, stops),
+        }
         failed = np.zeros((len(counts), len(RULES)), np.bool_)
-        # A comparison with nan (which becomes null) is false.
-        for rule, values, least, most in (
-            (0, words, c.min_words, None),
-            (1, words, None, c.max_words),
-            (2, length, c.min_avg_word_length, None),
-            (3, length, None, c.max_avg_word_length),
-            (4, hash_frac, None, c.max_symbol_word_ratio),
-            (5, ellipsis_frac, None, c.max_symbol_word_ratio),
-            (6, bullet_frac, None, c.max_bullet_lines_frac),
-            (7, line_ellipsis_frac, None, c.max_ellipsis_lines_frac),
-            (8, alpha_frac, c.min_alpha_words_frac, None),
-            (9, np.where(sets < 0, np.nan, stops), c.min_stop_words, None),
-        ):
-            if least is not None:
-                failed[:, rule] = values < least
-            if most is not None:
-                failed[:, rule] = values > most
+        for number, rule in enumerate(self._rules()):
+            # A comparison with nan (which becomes null) is false.
+            if rule.minimum is not None:
+                failed[:, number] = measured[rule.column] < rule.minimum
+            if rule.maximum is not None:
+                failed[:, number] = measured[rule.column] > rule.maximum
         return {
             "words_count": pa.array(words, pa.int32()),
             "mean_word_length": pa.array(length, from_pandas=True),

@@ -6,9 +6,9 @@
 
 The model sees the whole text as one line (Joulin et al. 2016, arXiv 1607.01759; lid.176 as in FineWeb,
 GlotLID as in FineWeb-2). Labels become languages as in `lid.labels`: a model that names no script is given
-the one that most letters of the text are in, even one in which the language is never written. Labels that
-mean the same language count together: their probabilities are added and the first one's place is kept (`sh`
-and `sr` are both `srp`; Hans and Hant, `cmn`).
+the one that most letters of the text are in, even one in which the language is never written. Of labels that
+mean one language (`sh` and `sr` are both `srp`) the most probable speaks for it, so `prob` is always a
+probability that the model gave.
 
 A model always answers: for a text in which it knows no character it gives the most frequent language of its
 training data with a low probability (lid.176: `en`, 0.12). Select on `prob`.
@@ -124,7 +124,7 @@ class FastText(Annotator[FastTextConfig]):
 
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
         rows, languages, probs = self._predict(batch.text)
-        rows, languages, probs = merge_equal(rows, languages, probs)
+        rows, languages, probs = first_of_equal(rows, languages, probs)
         starts = np.searchsorted(rows, np.arange(batch.num_rows))
         kept = np.arange(len(rows)) - starts[rows] < self.config.top_k
         rows, languages = rows[kept], languages[kept]
@@ -158,15 +158,13 @@ def one_line(text: pa.StringArray) -> pa.StringArray:
     return pc.replace_substring(pc.replace_substring(text, "\n", " "), "</s>", " ")
 
 
-def merge_equal(rows: Numbers, languages: Numbers, probs: Probs) -> tuple[Numbers, Numbers, Probs]:
-    """Adds the probabilities of equal languages of a row, at the first one's place. Rows ascend."""
+def first_of_equal(rows: Numbers, languages: Numbers, probs: Probs) -> tuple[Numbers, Numbers, Probs]:
+    """Leaves out labels that mean a language the row has had already. Rows ascend, the best label first."""
     if not len(rows):
         return rows, languages, probs
     key = rows * (int(languages.max()) + 1) + languages
-    _, first, group = np.unique(key, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    sums = np.bincount(group, weights=probs).astype(np.float64)
-    return rows[first[order]], languages[first[order]], sums[order]
+    first = np.sort(np.unique(key, return_index=True)[1])
+    return rows[first], languages[first], probs[first]
 
 
 STAGE = FastText

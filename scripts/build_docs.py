@@ -32,8 +32,8 @@ def errors_page() -> str:
     lines = [
         "# Errors",
         "",
-        "Every message of `curate` has a code. Exit status 2: nothing was started (C1, C2, and D4 or E5 found before "
-        "work starts). 1: a run failed. 3: tasks are pending.",
+        "Every message of `curate` has a code. Exit status 2: nothing was started (C1, C2, and D4 or E5 "
+        "found before work starts). 1: a run failed. 3: tasks are pending.",
     ]
     for family, title in FAMILIES.items():
         lines += ["", f"## {family}: {title.lower()}"]

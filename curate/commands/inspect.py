@@ -87,7 +87,7 @@ def command(
     show_sample(found, chosen, what, console)
     if not found.found and reason is not None:
         known = reasons_of(documents, step)
-        console.print(f"reasons there are: {', '.join(known) or 'none'}", markup=False)
+        console.print(f"reasons for which documents were dropped: {', '.join(known) or 'none'}", markup=False)
 
 
 def _only_for_runs(context: click.Context) -> None:

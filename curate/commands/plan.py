@@ -58,7 +58,9 @@ def command(
             "" if unknown else str(phase["files"]),
         )
     console = make_console()
-    console.print(f"{found['name']}: {found['files']} files, {found['shards']} shards, {_size(found['bytes'])}")
+    console.print(
+        f"{found['name']}: {found['files']} files, {found['shards']} shards, {_size(found['bytes'])}"
+    )
     console.print(table)
     console.print(f"run folder {found['run_dir']}; disk at most {_size(found['disk_bytes'])}")
     pending = any(p["pending"] is None or p["pending"] for p in found["phases"])

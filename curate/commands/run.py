@@ -14,8 +14,12 @@ from curate.commands.options import config_argument, overrides_option, run_dir_o
 @overrides_option
 @run_dir_option
 @update_option
-@click.option("--workers", type=click.IntRange(min=1), help="Processes that work at once; default: from the machine.")
-@click.option("--tasks", type=click.IntRange(min=1), help="Tasks to divide each phase into; default: one per unit.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes that work at once; default: from the machine."
+)
+@click.option(
+    "--tasks", type=click.IntRange(min=1), help="Tasks to divide each phase into; default: one per unit."
+)
 @click.option("--force", is_flag=True, help="Forget what the run folder holds and start anew.")
 def command(
     config: Path,

@@ -108,10 +108,14 @@ def describe_stage(name: str) -> dict[str, Any]:
     stage = load(name)
     module = sys.modules[stage.__module__]
     schema = stage.Config.model_json_schema()
-    try:
-        step: Any = stage(stage.Config())
-    except ValidationError:
-        step = None
+    columns: list[dict[str, Any]] | None = []
+    reasons: list[str] | None = ["false", "null"]
+    if kind(stage) != "selector":
+        try:
+            step = stage(stage.Config())
+            columns, reasons = _columns(step, name), _reasons(step)
+        except ValidationError:
+            columns = reasons = None
     return {
         "name": name,
         "title": first_line(stage.__doc__),
@@ -119,8 +123,8 @@ def describe_stage(name: str) -> dict[str, Any]:
         "version": stage.VERSION,
         "docs": (module.__doc__ or "").strip(),
         "options": [_option(key, field, schema) for key, field in schema.get("properties", {}).items()],
-        "columns": _columns(step, name) if step is not None else None,
-        "reasons": _reasons(step) if step is not None else None,
+        "columns": columns,
+        "reasons": reasons,
     }
 
 
@@ -133,18 +137,15 @@ def _option(name: str, field: Mapping[str, Any], schema: Mapping[str, Any]) -> d
 def _columns(step: Any, name: str) -> list[dict[str, Any]]:
     from curate.core.columns import SUFFIXES, qualified
 
-    written = step.writes() if hasattr(step, "writes") else {}
     entries = []
-    for local, kind in written.items():
+    for local, kind in step.writes().items():
         unit = next((unit for suffix, unit in SUFFIXES.items() if f"_{local}".endswith(suffix)), None)
         entries.append({"name": qualified(name.rpartition(".")[2], local), "type": str(kind), "unit": unit})
     return entries
 
 
 def _reasons(step: Any) -> list[str]:
-    """Reasons in the order of the rules; a selector's are `false` and `null`."""
-    if hasattr(step, "keep"):
-        return ["false", "null"]
+    """Reasons in the order of the rules."""
     rules = step.rules(None) if hasattr(step, "rules") else ()
     return list(dict.fromkeys(rule.reason for rule in rules))
 

@@ -12,7 +12,9 @@ import click
 @click.argument("run_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--phase", required=True, help="The phase, as `curate plan` names it.")
 @click.option("--task", "index", type=click.IntRange(min=0), required=True, help="The task's number, from 0.")
-@click.option("--tasks", type=click.IntRange(min=1), required=True, help="How many tasks the phase is divided into.")
+@click.option(
+    "--tasks", type=click.IntRange(min=1), required=True, help="How many tasks the phase is divided into."
+)
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads to use.")
 def command(run_dir: Path, phase: str, index: int, tasks: int, threads: int) -> None:
     """Do one task of a phase that has been planned in a run folder.
@@ -33,13 +35,21 @@ def command(run_dir: Path, phase: str, index: int, tasks: int, threads: int) -> 
     try:
         names = [p.name for p in worker.plan.phases]
         if phase not in names:
-            raise error("R307", f"there is no phase '{phase}'", help=f"phases: {', '.join(names)}", exit_code=2)
+            raise error(
+                "R307", f"there is no phase '{phase}'", help=f"phases: {', '.join(names)}", exit_code=2
+            )
         if index >= tasks:
-            raise error("R307", f"there is no task {index} of {tasks}", help="tasks count from 0", exit_code=2)
+            raise error(
+                "R307", f"there is no task {index} of {tasks}", help="tasks count from 0", exit_code=2
+            )
         planned = worker.plan.phase(phase)
         fingerprints = unit_fingerprints(worker.plan, worker.manifest, planned, worker.folder)
         if fingerprints is None:
-            raise error("R303", f"phase {phase} cannot start: its rows have not been counted", help="run the count phase")
+            raise error(
+                "R303",
+                f"phase {phase} cannot start: its rows have not been counted",
+                help="run the count phase",
+            )
         packed = pack(unit_sizes(worker.manifest, planned, fingerprints), tasks)
         units = packed[index] if index < len(packed) else []
         done = finished_units(worker.plan, worker.manifest, planned, worker.folder)

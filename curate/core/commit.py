@@ -131,7 +131,10 @@ def _load_json(path: Path) -> Any:
 
 
 def finished(
-    folder: RunFolder, phase: str, fingerprints: Mapping[int, str], present: Callable[[Done], bool] | None = None
+    folder: RunFolder,
+    phase: str,
+    fingerprints: Mapping[int, str],
+    present: Callable[[Done], bool] | None = None,
 ) -> dict[int, Done]:
     """Done records that count: right fingerprint, every output in place with its recorded size.
 
@@ -202,7 +205,9 @@ def compact(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> dict[
     write_atomically(merged, text)
     output = describe(folder, merged)
     compacted = {
-        unit: dataclasses.replace(done, outputs={**done.outputs, "counters": output}) if unit in lines else done
+        unit: dataclasses.replace(done, outputs={**done.outputs, "counters": output})
+        if unit in lines
+        else done
         for unit, done in records.items()
     }
     _write_merged(folder, phase, compacted)

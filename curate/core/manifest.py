@@ -122,19 +122,23 @@ class Manifest:
                 for s in raw["shards"]
             ),
             ingest=tuple(
-                IngestUnit(number=u["number"], files=tuple(u["files"]), shards=tuple(u["shards"])) for u in raw["ingest"]
+                IngestUnit(number=u["number"], files=tuple(u["files"]), shards=tuple(u["shards"]))
+                for u in raw["ingest"]
             ),
         )
 
     def shard_identity(self, number: int) -> str:
         """What decides a shard's content: its files' sizes and edges, and its rows; not where they lie. Hex digest."""
         shard = self.shards[number]
-        parts = [
+        parts: list[object] = [
             number,
             shard.row_groups,
             shard.first_row,
             shard.ingest is not None,
-            [(f.input, f.path, f.format, f.size, f.edges, f.bad) for f in (self.files[i] for i in shard.files)],
+            [
+                (f.input, f.path, f.format, f.size, f.edges, f.bad)
+                for f in (self.files[i] for i in shard.files)
+            ],
         ]
         if shard.ingest is not None:
             parts.append(self.ingest[shard.ingest].shards)

@@ -93,7 +93,13 @@ class OutputPlan:
 
     def arrangement(self) -> list[Any]:
         """What decides in which file and order they stand, and as what."""
-        return [self.shard_bytes, self.row_group_bytes, self.seed, self.preset, [list(c) for c in self.columns]]
+        return [
+            self.shard_bytes,
+            self.row_group_bytes,
+            self.seed,
+            self.preset,
+            [list(c) for c in self.columns],
+        ]
 
 
 @dataclass(frozen=True)
@@ -156,7 +162,8 @@ class Plan:
                 "inputs": tuple(_input(i) for i in raw["inputs"]),
                 "phases": tuple(_phase(p) for p in raw["phases"]),
                 "outputs": tuple(
-                    OutputPlan(**{**o, "columns": tuple((a, b) for a, b in o["columns"])}) for o in raw["outputs"]
+                    OutputPlan(**{**o, "columns": tuple((a, b) for a, b in o["columns"])})
+                    for o in raw["outputs"]
                 ),
             }
         )
@@ -168,7 +175,9 @@ def _input(raw: dict[str, Any]) -> InputSpec:
 
 
 def _phase(raw: dict[str, Any]) -> Phase:
-    return Phase(**{**raw, "steps": tuple(StepPlan(**{**s, "reads": tuple(s["reads"])}) for s in raw["steps"])})
+    return Phase(
+        **{**raw, "steps": tuple(StepPlan(**{**s, "reads": tuple(s["reads"])}) for s in raw["steps"])}
+    )
 
 
 def packed_schema(schema: pa.Schema) -> str:

@@ -20,9 +20,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from curate.core.errors import CurateError, Position, Problem
+
+#: Environment variables by which libraries are told how many threads they may use.
+_THREAD_LIMITS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 
 
 class Listener(Protocol):
@@ -102,15 +105,15 @@ class LocalExecutor:
         log = logs / f"worker-{os.getpid()}-{self._started}.log"
         self._started += 1
         threads = str(self._threads)
-        blas = {k: threads for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")}
+        limits = dict.fromkeys(_THREAD_LIMITS, threads)
+        command = [sys.executable, "-m", "curate.executors.worker", str(self._root)]
         with log.open("ab") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "curate.executors.worker", str(self._root), "--threads", threads]
-                + ["--parent", str(os.getpid())],
+                [*command, "--threads", threads, "--parent", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
-                env={**os.environ, **blas, **self._environment},
+                env={**os.environ, **limits, **self._environment},
             )
         worker = _Process(process, log)
         self._processes.append(worker)
@@ -164,7 +167,11 @@ class LocalExecutor:
                     raise self._failure(phase, worker, message, describe)
 
     def _failure(
-        self, phase: str, worker: _Process, message: Mapping[str, Any], describe: Callable[[int], Mapping[str, object]]
+        self,
+        phase: str,
+        worker: _Process,
+        message: Mapping[str, Any],
+        describe: Callable[[int], Mapping[str, object]],
     ) -> CurateError:
         """A unit's own error, as the worker told it."""
         if message["problems"]:
@@ -173,7 +180,12 @@ class LocalExecutor:
                 for p in message["problems"]
             ]
             return CurateError(problems, exit_code=1)
-        context = {"phase": phase, "unit": message["unit"], **describe(message["unit"]), "log": str(worker.log)}
+        context = {
+            "phase": phase,
+            "unit": message["unit"],
+            **describe(message["unit"]),
+            "log": str(worker.log),
+        }
         help = "the trace is in the log; finished units are kept, run again to continue"
         return CurateError([Problem("R303", message["message"], help, None, context)], exit_code=1)
 
@@ -194,7 +206,9 @@ class LocalExecutor:
         if unit is None and not ready:
             attempts[-1] = attempts.get(-1, 0) + 1
             if attempts[-1] > self._retries:
-                raise self._killed(f"a worker {why} before it could start", {"phase": phase, "log": str(worker.log)})
+                raise self._killed(
+                    f"a worker {why} before it could start", {"phase": phase, "log": str(worker.log)}
+                )
         if unit is None:
             if worker.todo:
                 waiting.appendleft((worker.task, worker.todo))

@@ -1,5 +1,7 @@
 """The dataset card `README.md` of an output: its YAML front matter makes each partition a named configuration, so that
-`datasets.load_dataset(path, "deu_Latn")` works on the folder as it is (huggingface.co/docs/hub/datasets-manual-configuration).
+`datasets.load_dataset(path, "deu_Latn")` works on the folder as it is.
+
+Format: huggingface.co/docs/hub/datasets-manual-configuration.
 """
 
 from __future__ import annotations
@@ -46,11 +48,13 @@ def _front_matter(plan: Plan, output: OutputPlan, layout: FileLayout, rows: int)
     everything = "*/*.parquet" if output.partition_by is not None else "*.parquet"
     configs = [_config("default", everything, default=True)]
     if output.partition_by is not None:
-        configs += [_config(folder_name(p.value), f"{folder_name(p.value)}/*.parquet") for p in layout.partitions]
+        configs += [
+            _config(folder_name(p.value), f"{folder_name(p.value)}/*.parquet") for p in layout.partitions
+        ]
     matter["configs"] = configs
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # ruamel types it as None
     text = io.StringIO()
     yaml.dump(matter, text)
     return text.getvalue()

@@ -61,7 +61,9 @@ def preset_columns(preset: str, available: pa.Schema, language: str | None) -> t
     return tuple(result)
 
 
-def needed_columns(columns: tuple[tuple[str, str], ...], available: pa.Schema, language: str | None) -> list[str]:
+def needed_columns(
+    columns: tuple[tuple[str, str], ...], available: pa.Schema, language: str | None
+) -> list[str]:
     """Global columns to read for these published ones."""
     needed: list[str] = []
     for _, source in columns:
@@ -142,7 +144,11 @@ def _top_langs(record: pa.RecordBatch, language: str) -> pa.StringArray:
         codes = record.column(language)
         known = pc.is_valid(codes)
         names = codes.filter(known)
-        scores = record.column(prob).filter(known) if prob is not None else pa.array(np.ones(len(names), np.float32))
+        scores = (
+            record.column(prob).filter(known)
+            if prob is not None
+            else pa.array(np.ones(len(names), np.float32))
+        )
         lengths = known.to_numpy(zero_copy_only=False).astype(np.int64)
     pairs = pc.binary_join_element_wise('"', names, '_score": ', scores.cast(pa.string()), "")
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)

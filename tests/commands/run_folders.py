@@ -1,20 +1,26 @@
-"""Run folders made by hand, with the project's own writers: any state of any number of passes, without running one."""
+"""Run folders made by hand, with the project's own writers: any state of any number of passes."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from curate import __version__
-from curate.core.commit import Done, compact, describe, write_done
+from curate.core.commit import Done, Output, compact, describe, read_counters, write_done
 from curate.core.layout import RunFolder, new_attempt
 from curate.core.manifest import InputSpec, Manifest, SourceFile
 from curate.core.manifest import Shard as ManifestShard
+from curate.core.overlay import DROP, DROP_REASONS, OverlayWriter
 from curate.core.plan import Phase, Plan, StepPlan, digest
-from curate.fingerprints import unit_fingerprints
+from curate.fingerprints import finished_units, unit_fingerprints
 from curate.ledger import READ, Tally
 
 
@@ -104,3 +110,69 @@ def _counters(phase: Phase, shard: Shard, *, first: bool) -> list[dict[str, Any]
     tally = next(iter(tallies.values()))
     tally.dropped, tally.reasons = dict(shard.dropped), dict(shard.dropped)
     return [*steps, {"step": phase.steps[0].name, "by_language": {k: t.as_dict() for k, t in tallies.items()}}]
+
+
+def split_run(run: Path, root: Path, *, second: Sequence[int] = (0, 1)) -> Path:
+    """A copy of a finished run of one pass, with its last step in a second pass, as if it needed another resource.
+
+    second: shards that the second pass has seen.
+    """
+    shutil.copytree(run, root)
+    folder, manifest = RunFolder(root), Manifest.from_json((root / "manifest.json").read_text(encoding="utf-8"))
+    before = Plan.from_json(folder.plan.read_text(encoding="utf-8"))
+    [whole] = before.passes
+    early, late = replace(whole, steps=whole.steps[:-1]), Phase("pass2", "pass", digest("late"), whole.steps[-1:])
+    at = before.phases.index(whole)
+    after = replace(before, phases=(*before.phases[:at], early, late, *before.phases[at + 1 :]))
+    records = finished_units(before, manifest, whole, folder)
+    counters = dict(read_counters(folder, whole.name, records))
+    overlays = {u: pq.read_table(folder.absolute(d.outputs["overlay"].path)) for u, d in records.items()}
+    shutil.rmtree(folder.done_folder(whole.name))
+    folder.plan.write_text(after.to_json(), encoding="utf-8")
+    for unit, done in records.items():
+        one, two = _split_overlay(overlays[unit], early, late)
+        steps = counters[unit]["steps"]
+        bad = {role: o for role, o in done.outputs.items() if role == "quarantine"}
+        facts = dict(done.facts)
+        _write_unit(after, manifest, folder, early, unit, one, steps[:-1], bad, facts)
+        if unit in second:
+            _write_unit(after, manifest, folder, late, unit, two, steps[-1:], {}, {"rewritten": 0, "quarantined": 0})
+    return root
+
+
+def _split_overlay(table: pa.Table, early: Phase, late: Phase) -> tuple[pa.Table, pa.Table]:
+    [step] = late.steps
+    lost = pc.fill_null(pc.equal(table[DROP], step.name), False)
+    one = table.drop_columns(list(step.writes))
+    for name in (DROP, DROP_REASONS):
+        column = pc.if_else(lost, pa.scalar(None, table[name].type), table[name])
+        one = one.set_column(one.schema.get_field_index(name), table.schema.field(name), column)
+    two = table.filter(pc.or_(pc.is_null(table[DROP]), lost))
+    return one, two.drop_columns([c for s in early.steps for c in s.writes])
+
+
+def _write_unit(
+    plan: Plan,
+    manifest: Manifest,
+    folder: RunFolder,
+    phase: Phase,
+    unit: int,
+    table: pa.Table,
+    steps: list[dict[str, Any]],
+    outputs: Mapping[str, Output],
+    facts: dict[str, Any],
+) -> None:
+    attempt = new_attempt()
+    overlay, counters = folder.overlay(phase.name, unit, attempt), folder.counters(phase.name, unit, attempt)
+    with OverlayWriter(overlay, table.schema) as writer:
+        for record in table.combine_chunks().to_batches():
+            writer.append(record)
+    counters.parent.mkdir(parents=True, exist_ok=True)
+    counters.write_text(json.dumps({"steps": steps}), encoding="utf-8")
+    written = {"overlay": describe(folder, overlay), "counters": describe(folder, counters)}
+    fingerprint = (unit_fingerprints(plan, manifest, phase, folder) or {})[unit]
+    write_done(
+        folder,
+        phase.name,
+        Done(unit, fingerprint, 0, attempt, table.num_rows, 1, {**written, **outputs}, facts),
+    )

@@ -30,7 +30,7 @@ steps:
   - {select: len(text) < 10}
   - {use: filters.gopher_quality, as: strict, mode: annotate}
 publish:
-  - {name: pretrain, path: $OUT/pretrain, partition_by: language, shard: 1.5GB, shuffle: 1, columns: [id, text]}
+  - {name: pretrain, path: $OUT/pretrain, partition_by: language, shard: 1.5GB, columns: [id, text]}
   - {name: all, path: out/all, where: filled__x = 1, columns: {text: body}, row_group: 64MiB}
 execution: {workers: 4, retries: 0, local_tmp: $TMPDIR, memory: 16GB}
 """
@@ -87,7 +87,7 @@ steps:
   - {select: lid__prob >= }
   - {use: filters.gopher_quality, min_wrds: 20, wen: text = 'a'}
   - use: filters.gopher_quality
-    as: Strict
+    as: Big
     min_words: "20"
     max_words: 2.5
   - {use: filters.gopher, min_words: 3}
@@ -95,7 +95,7 @@ steps:
   - {as: nothing}
   - minhash
 publish:
-  - {name: a b, path: "", shard: 10 megs, shuffle: -1, columns: fineweb, unit: passages}
+  - {name: a b, path: "", shard: 9m, shuffle: -1, columns: fineweb, unit: passages}
 execution: {workers: some, retries: true}
 """
     assert faults(text) == [
@@ -106,7 +106,7 @@ execution: {workers: some, retries: true}
         "6:25 C106 [=] the expression ends too early: expected a column, a number or a quoted text",
         "7:35 C103 [min_wrds] unknown key 'min_wrds' for filters.gopher_quality",
         "7:49 C103 [wen] unknown key 'wen' for filters.gopher_quality",
-        "9:9 C102 [Strict] steps.as 'Strict': a step's name has letters a-z, digits and single _ between them",
+        "9:9 C102 [Big] steps.as 'Big': a step's name has letters a-z, digits and single _ between them",
         "10:16 C102 [\"20\"] min_words '20': a whole number is wanted",
         "11:16 C102 [2.5] max_words 2.5: a whole number is wanted",
         "12:11 C105 [filters.gopher] there is no step 'filters.gopher'",
@@ -115,10 +115,10 @@ execution: {workers: some, retries: true}
         "15:5 C102 [minhash] steps 'minhash': a mapping is wanted",
         "17:12 C102 [a b] publish.name 'a b': a name has letters A-Z and a-z, digits, dots, _ and -",
         "17:23 C102 [\"\"] publish.path '': it must not be empty",
-        "17:34 C102 [10 megs] publish.shard '10 megs': a size is a number and a unit, such as 256MB, 1.5GB or 64MiB",
-        "17:52 C102 [-1] publish.shuffle -1: it must be greater than or equal to 0",
-        "17:65 C102 [fineweb] there is no preset of columns 'fineweb'",
-        "17:80 C102 [passages] publish.unit 'passages': it is documents",
+        "17:34 C102 [9m] publish.shard '9m': a size is a number and a unit, such as 256MB, 1.5GB or 64MiB",
+        "17:47 C102 [-1] publish.shuffle -1: it must be greater than or equal to 0",
+        "17:60 C102 [fineweb] there is no preset of columns 'fineweb'",
+        "17:75 C102 [passages] publish.unit 'passages': it is documents",
         "18:22 C102 [some] workers is `auto` or a number of processes",
         "18:37 C102 [true] execution.retries true: a whole number is wanted",
     ]

@@ -30,7 +30,10 @@ def validator() -> Any:
 
 def test_generated_files_are_up_to_date() -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts/build_docs.py", "--check"], capture_output=True, text=True, check=False
+        [sys.executable, ROOT / "scripts/build_docs.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -71,6 +74,9 @@ def test_every_key_and_option_is_described_for_the_editor() -> None:
     schema = config_schema(names())
     parts = [schema, *(d for d in schema["$defs"].values() if d.get("type") == "object")]
     without = [
-        name for part in parts for name, entry in part.get("properties", {}).items() if not entry.get("description")
+        name
+        for part in parts
+        for name, entry in part.get("properties", {}).items()
+        if not entry.get("description")
     ]
     assert without == []

@@ -93,6 +93,11 @@ def test_what_does_not_fit_is_shown_in_the_option(
     assert help is None or problem.help == help
 
 
+def test_a_config_without_steps_has_none_to_change(faults: Callable[..., list[str]]) -> None:
+    (found,) = faults("input: {path: a}\n", "steps.lid.top_k=3")
+    assert found == "1:7 C110 [lid] steps has no item 'lid'"
+
+
 def test_options_come_after_the_file(faults: Callable[..., list[str]]) -> None:
     found = faults(CONFIG + "nmae: x\n", "name=3", "run_dir=4")
     assert [line.split(" [")[0] for line in found] == ["10:1 C103", "1:6 C102", "2:9 C102"]

@@ -17,7 +17,7 @@ Outside = Callable[[str, str], str]
 
 @pytest.fixture
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside]:
-    """Install a package with one step: its module's source and the entry point's target; gives the step's name."""
+    """Install a package with one step, of that source and entry point; gives the step's name."""
 
     def install(source: str, target: str) -> str:
         name = f"outside_{tmp_path.name.replace('-', '_')}"
@@ -108,13 +108,19 @@ def test_another_package_adds_a_step(outside: Outside, source: str, target: str)
 @pytest.mark.parametrize(
     ("source", "message", "help"),
     [
-        ("import no_such_package", "No module named 'no_such_package'", "install the package that provides 'no_such_package'"),
+        (
+            "import no_such_package",
+            "No module named 'no_such_package'",
+            "install the package that provides 'no_such_package'",
+        ),
         ("1 / 0", "ZeroDivisionError: division by zero", None),
         ("x = 3", "defines no STAGE class with a Config", "end the module in `STAGE = YourStep`"),
         ("class A: Config = object\nSTAGE = A", "has none of mapper, annotate, keep", "give it one of them"),
     ],
 )
-def test_a_step_that_cannot_be_used_is_e502(outside: Outside, source: str, message: str, help: str | None) -> None:
+def test_a_step_that_cannot_be_used_is_e502(
+    outside: Outside, source: str, message: str, help: str | None
+) -> None:
     name = outside(source, "")
     code, said, advice = refusal(name)
     assert code == "E502"

@@ -26,10 +26,10 @@ REQUIRED: dict[str, dict[str, Any]] = {"filters.select": {"expression": "lid__pr
 
 #: Further options worth a run of their own.
 MORE: dict[str, list[dict[str, Any]]] = {
-    "filters.select": [{"expression": "length(text) > 20 and not (lid__lang == 'deu_Latn')"}],
+    "filters.select": [{"expression": "matches(text, '^T') and not lid__lang = 'deu_Latn'"}],
     "filters.gopher_quality": [
-        {"stop_words": ["the", "und", "的"], "min_words": None},
-        {"stop_words": {"deu_Latn": ["der", "die"]}, "max_words": 30},
+        {"stop_words": ["the", "of", "der", "die"], "min_words": None},
+        {"stop_words": {"deu_Latn": ["der", "die"]}, "min_words": 2, "max_words": 100},
     ],
     "lid.fasttext": [{"top_k": 4}],
 }
@@ -82,7 +82,7 @@ class Case:
         return build_step(self.name, self.options)
 
     def __str__(self) -> str:
-        return self.name + "".join(f"-{key}={value}" for key, value in self.options.items())[:60]
+        return "-".join([self.name, *self.options])
 
 
 def steps() -> list[str]:

@@ -163,9 +163,19 @@ def test_conditions_that_say_the_same_are_equal() -> None:
         ("a in ()", "()", "the list after `in` is empty", ""),
         ("a in (b)", "b", "unexpected 'b': a list after `in` holds numbers and quoted texts", ""),
         ("a in 3", "3", "unexpected '3': expected a list in parentheses after `in`", ""),
-        ("1 < a < 2", "<", "comparisons cannot be chained", "join them with `and`, or write `between … and …`"),
+        (
+            "1 < a < 2",
+            "<",
+            "comparisons cannot be chained",
+            "join them with `and`, or write `between … and …`",
+        ),
         ("a is 3", "3", "unexpected '3': expected `null` or `not null` after `is`", ""),
-        ("a between 1", "1", "the expression ends too early: expected `and` between the two ends of `between`", ""),
+        (
+            "a between 1",
+            "1",
+            "the expression ends too early: expected `and` between the two ends of `between`",
+            "",
+        ),
         ("lenn(a) > 1", "lenn", "there is no function 'lenn'", "did you mean 'len'?"),
         ("len(a, b) > 1", "len(a, b)", "len takes 1 argument(s)", "write len(column)"),
         ("contains(a, b)", "b", "this must be a quoted text", "write contains(column, 'text')"),
@@ -217,13 +227,25 @@ def test_a_pattern_that_is_none_is_told_before_any_row_is_read() -> None:
             "column text (string) cannot be compared with 5 (a number)",
             "put it in quotes: '5'",
         ),
-        ("n", "C206", "n", "column n (int32) stands where true or false is needed", "compare it, such as n > 0"),
+        (
+            "n",
+            "C206",
+            "n",
+            "column n (int32) stands where true or false is needed",
+            "compare it, such as n > 0",
+        ),
         ("text and flag", "C206", "text", "column text (string) stands where true or false is needed", None),
         ("n + text > 1", "C206", "text", "`+` takes numbers, and column text (string) is none", ""),
         ("-text = 1", "C206", "text", "`-` takes a number, and column text (string) is none", ""),
         ("lower(n) = 'a'", "C206", "n", "lower takes text, and column n (int32) is none", ""),
         ("len(n) = 1", "C206", "n", "len takes text or a list, and column n (int32) is neither", ""),
-        ("reasons = reasons", "C206", "reasons = reasons", "column reasons (list<item: string>) cannot be compared", ""),
+        (
+            "reasons = reasons",
+            "C206",
+            "reasons = reasons",
+            "column reasons (list<item: string>) cannot be compared",
+            "",
+        ),
         ("flag < true", "C206", "flag < true", "`<` cannot compare true and false", ""),
         ("seen > 'yesterday'", "C206", "seen > 'yesterday'", None, ""),
         ("n in (1, 'a')", "C206", "n in (1, 'a')", "column n (int32) cannot be compared with 'a' (text)", ""),
@@ -239,7 +261,9 @@ def test_a_pattern_that_is_none_is_told_before_any_row_is_read() -> None:
         ),
     ],
 )
-def test_what_does_not_fit_the_columns(text: str, code: str, marked: str, message: str | None, help: str | None) -> None:
+def test_what_does_not_fit_the_columns(
+    text: str, code: str, marked: str, message: str | None, help: str | None
+) -> None:
     (problem,) = parse(text).check(ROWS.schema, "lid__lang", {"edu__score": "edu"})
     assert problem.code == code
     assert text[problem.offset : problem.offset + problem.length] == marked
@@ -300,9 +324,13 @@ def _arithmetic(left: Any, operator: str, right: Any) -> Any:
         x, y = left[1](row), right[1](row)
         if x is None or y is None or (operator in "/%" and y == 0):
             return None
-        return {"+": lambda: x + y, "-": lambda: x - y, "*": lambda: x * y, "/": lambda: x / y, "%": lambda: x % y}[
-            operator
-        ]()
+        return {
+            "+": lambda: x + y,
+            "-": lambda: x - y,
+            "*": lambda: x * y,
+            "/": lambda: x / y,
+            "%": lambda: x % y,
+        }[operator]()
 
     return f"({left[0]} {operator} {right[0]})", compute
 
@@ -338,9 +366,12 @@ def _negation(part: Any) -> Any:
 
 
 CONDITIONS = st.recursive(
-    st.tuples(NUMBERS, st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), NUMBERS).map(lambda p: _comparison(*p)),
+    st.tuples(NUMBERS, st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), NUMBERS).map(
+        lambda p: _comparison(*p)
+    ),
     lambda inner: st.one_of(
-        st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(lambda p: _junction(*p)), inner.map(_negation)
+        st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(lambda p: _junction(*p)),
+        inner.map(_negation),
     ),
     max_leaves=5,
 )
@@ -351,7 +382,9 @@ CONDITIONS = st.recursive(
     CONDITIONS,
     st.lists(st.tuples(st.none() | st.integers(-3, 3), st.none() | st.integers(-3, 3)), max_size=6),
 )
-def test_it_computes_what_python_computes_row_by_row(condition: Any, rows: list[tuple[int | None, int | None]]) -> None:
+def test_it_computes_what_python_computes_row_by_row(
+    condition: Any, rows: list[tuple[int | None, int | None]]
+) -> None:
     text, oracle = condition
     record = pa.record_batch(
         {"a": pa.array([r[0] for r in rows], pa.int64()), "b": pa.array([r[1] for r in rows], pa.float64())}
@@ -368,8 +401,8 @@ def test_whatever_the_text_the_answer_is_a_condition_or_c106(text: str) -> None:
         condition = parse(text)
     except ExpressionError as fault:
         problem = fault.problem
-        assert problem.code == "C106"  # noqa: PT017
-        assert 0 <= problem.offset <= len(text)  # noqa: PT017
+        assert problem.code == "C106"
+        assert 0 <= problem.offset <= len(text)
     else:
         assert parse(condition.text).text == condition.text
 

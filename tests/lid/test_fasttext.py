@@ -21,7 +21,7 @@ from curate.core.errors import CurateError
 from curate.core.languages import canonical, is_language
 from curate.core.stage import Annotator, Context
 from curate.core.text.scripts import SCRIPTS
-from lid.fasttext import STAGE, FastText, FastTextConfig, merge_equal
+from lid.fasttext import STAGE, FastText, FastTextConfig, first_of_equal
 from lid.labels import language_table
 from lid.registry import MODELS
 
@@ -205,22 +205,22 @@ def test_top_k_is_best_first_and_does_not_change_the_rest(context: Context) -> N
             assert len({pair["lang"] for pair in pairs}) == len(pairs)
 
 
-def test_labels_of_one_language_are_added(context: Context, classifier: Callable[..., Path]) -> None:
+def test_the_best_label_of_a_language_speaks_for_it(context: Context, classifier: Callable[..., Path]) -> None:
     model = classifier({"zho_Hans": "wort", "zho_Hant": "wort", "deu_Latn": "wort", "und_Xsux": "andres"})
     out = opened(context, model=str(model), top_k=20).annotate(batch_of(["wort"]))
     top = {pair["lang"]: pair["prob"] for pair in out["top"][0].as_py()}
     assert set(top) == {"cmn_Hani", "deu_Latn", "und"}
-    assert top["cmn_Hani"] == pytest.approx(2 / 3, abs=1e-3)
+    assert top["cmn_Hani"] == pytest.approx(1 / 3, abs=1e-3)
     assert top["deu_Latn"] == pytest.approx(1 / 3, abs=1e-3)
 
 
-def test_merging_keeps_the_first_place() -> None:
-    rows, languages, probs = merge_equal(
+def test_equal_languages_leave_a_falling_order() -> None:
+    rows, languages, probs = first_of_equal(
         np.array([0, 0, 0, 2, 2]), np.array([7, 3, 7, 3, 7]), np.array([0.5, 0.3, 0.2, 0.9, 0.1])
     )
     assert rows.tolist() == [0, 0, 2, 2]
     assert languages.tolist() == [7, 3, 3, 7]
-    assert probs.tolist() == pytest.approx([0.7, 0.3, 0.9, 0.1])
+    assert probs.tolist() == pytest.approx([0.5, 0.3, 0.9, 0.1])
 
 
 def test_a_model_of_ones_own(

@@ -1,0 +1,161 @@
+"""The real command line in a folder of its own: `Place` holds inputs, configs, runs and outputs of one test.
+
+Every command runs as a process group of its own, so a test can see that nothing of it is left, and no command may ever
+show a traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+CURATE: Final = str(Path(sys.executable).with_name("curate"))
+_INJECTED: Final = str(Path(__file__).with_name("injected"))
+_SECONDS: Final = 240
+
+
+@dataclass(frozen=True)
+class Result:
+    """code: the exit status, negative for a signal."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def failed_with(self, *codes: str, exit_code: int) -> None:
+        """The command ended with this status and exactly these error codes, in any order."""
+        shown = sorted(line[6:10] for line in self.err.splitlines() if line.startswith("error["))
+        assert (self.code, shown) == (exit_code, sorted(codes)), self.err
+
+    def succeeded(self) -> None:
+        assert self.code == 0, self.err
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A shell command at an exact moment of a run; see `injected/sitecustomize.py`."""
+
+    at: str
+    do: str = "kill -KILL $SELF"
+    matching: str = ""
+    call: int = 1
+    when: str = "before"
+    by: str = "any"
+
+
+@dataclass
+class Place:
+    """A working directory with its own scratch folder."""
+
+    root: Path
+    _struck: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.scratch.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def scratch(self) -> Path:
+        return self.root.parent / f"{self.root.name}-tmp"
+
+    def __truediv__(self, name: str) -> Path:
+        return self.root / name
+
+    def config(self, text: str, name: str = "job.yaml") -> str:
+        (self.root / name).write_text(text, encoding="utf-8")
+        return name
+
+    def curate(
+        self,
+        *arguments: str | Path,
+        faults: Sequence[Fault] = (),
+        environment: Mapping[str, str] | None = None,
+        before: Callable[[], None] | None = None,
+    ) -> Result:
+        """Run a command to its end. before: called in the new process, before the command."""
+        process = self.start(*arguments, faults=faults, environment=environment, before=before)
+        try:
+            out, err = process.communicate(timeout=_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            left = orphans(process.pid)
+        assert not left, f"processes are left: {left}"
+        assert "Traceback" not in err, err
+        return Result(process.returncode, out, err)
+
+    def start(
+        self,
+        *arguments: str | Path,
+        faults: Sequence[Fault] = (),
+        environment: Mapping[str, str] | None = None,
+        before: Callable[[], None] | None = None,
+    ) -> subprocess.Popen[str]:
+        """Start a command as a process group of its own."""
+        variables = {**os.environ, "TMPDIR": str(self.scratch), "NO_COLOR": "1", "COLUMNS": "200"}
+        if faults:
+            self._struck += 1
+            counts = self.root.parent / f"{self.root.name}-faults" / str(self._struck)
+            listed = [{**vars(f), "count": str(counts / str(number))} for number, f in enumerate(faults)]
+            variables |= {"PYTHONPATH": _INJECTED, "CURATE_TEST_FAULTS": json.dumps(listed)}
+        return subprocess.Popen(
+            [CURATE, *map(str, arguments)],
+            cwd=self.root,
+            env={**variables, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="backslashreplace",
+            start_new_session=True,
+            preexec_fn=before,
+        )
+
+    def run(self, *arguments: str | Path, faults: Sequence[Fault] = (), workers: int = 1, **options: Any) -> Result:
+        """`curate run job.yaml`, or another config if the first argument is one."""
+        given = arguments if arguments and str(arguments[0]).endswith(".yaml") else ("job.yaml", *arguments)
+        return self.curate("run", *given, "--workers", str(workers), faults=faults, **options)
+
+    def report(self, run: str = "job") -> dict[str, Any]:
+        result = self.curate("report", run, "--json")
+        result.succeeded()
+        report: dict[str, Any] = result.json
+        return report
+
+    def plan(self, *arguments: str | Path) -> dict[str, dict[str, Any]]:
+        """Phases by name, as `curate plan --json` shows them."""
+        given = arguments if arguments and str(arguments[0]).endswith(".yaml") else ("job.yaml", *arguments)
+        result = self.curate("plan", *given, "--json")
+        result.succeeded()
+        return {phase["name"]: phase for phase in result.json["phases"]}
+
+
+def orphans(group: int, patience: float = 5) -> list[str]:
+    """Processes of a group that are still there after its leader has ended."""
+    deadline = time.monotonic() + patience
+    while True:
+        left = [p for p in psutil.process_iter(["name", "status"]) if _in_group(p, group)]
+        if not left or time.monotonic() > deadline:
+            return [str(p) for p in left]
+        time.sleep(0.05)
+
+
+def _in_group(process: psutil.Process, group: int) -> bool:
+    try:
+        return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+    except (ProcessLookupError, psutil.NoSuchProcess):
+        return False

@@ -1,0 +1,218 @@
+"""For every code of the catalogue, a situation that provokes it. Each is what could happen to a user.
+
+A fixture gets an empty working folder and raises the error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curate import models_cli, stages
+from curate.commands.find_run import find_run
+from curate.config import Loaded, load
+from curate.core.layout import RunFolder
+from curate.core.models import models_folder, pull, require
+from curate.core.stage import Context
+from curate.run import locked
+from curate.session import Request, prepare
+from curate.task import disk_error
+
+
+@dataclass(frozen=True)
+class Place:
+    """A working folder with some documents in `data/`."""
+
+    folder: Path
+    patch: pytest.MonkeyPatch
+
+    def documents(self, name: str = "a", **columns: list[object]) -> None:
+        (self.folder / "data").mkdir(exist_ok=True)
+        table = pa.table(columns or {"text": ["one two three", "four"], "n": [1, 2]})
+        pq.write_table(table, self.folder / "data" / f"{name}.parquet")
+
+    def write(self, text: str) -> Path:
+        path = self.folder / "web.yaml"
+        path.write_text(text)
+        return path
+
+    def load(self, text: str, *overrides: str) -> Loaded:
+        return load(self.write(text), overrides)
+
+    def check(self, text: str, *, documents: bool = True) -> None:
+        """What `curate check` does."""
+        if documents:
+            self.documents()
+        prepare(Request(self.write("input: {path: data/*.parquet}\n" + text)))
+
+
+Provoke = Callable[[Place], object]
+FIXTURES: dict[str, Provoke] = {}
+
+
+def provokes(code: str) -> Callable[[Provoke], Provoke]:
+    def register(provoke: Provoke) -> Provoke:
+        assert code not in FIXTURES
+        FIXTURES[code] = provoke
+        return provoke
+
+    return register
+
+
+#: Faults of the config's text, and the config that has it.
+CONFIGS = {
+    "C101": "input: [data\n",
+    "C102": "input: {path: data, on_error: ignore}",
+    "C103": "input: {path: data}\nsteps: [{use: filters.gopher_quality, min_wrds: 3}]",
+    "C104": "steps: []",
+    "C105": "input: {path: data}\nsteps: [{use: filters.goper}]",
+    "C106": "input: {path: data}\nsteps: [{select: text =}]",
+    "C108": "input: {path: data}\nsteps: [{use: filters.gopher_quality}, {use: filters.gopher_quality}]",
+}
+#: Faults that a check of good documents finds.
+PLANS = {
+    "C107": "language: text\nsteps: [{select: text = 'de'}]",
+    "C109": "publish: [{name: a, path: $NO_SUCH_VARIABLE/a}]",
+    "C201": "steps: [{select: length > 3}]",
+    "C202": "publish: [{name: a, path: out}, {name: b, path: out/b}]",
+    "C205": "publish: [{name: a, path: web.yaml/a}]",
+    "C206": "steps: [{select: text > 3}]",
+    "C208": "steps: [{select: n > 3, mode: annotate}]",
+}
+for _code, _text in CONFIGS.items():
+    provokes(_code)(lambda place, text=_text: place.load(text))
+for _code, _text in PLANS.items():
+    provokes(_code)(lambda place, text=_text: place.check(text))
+
+
+@provokes("C110")
+def _override(place: Place) -> None:
+    place.load("input: {path: data}", "steps.lid.top_k=3")
+
+
+@provokes("C203")
+def _no_files(place: Place) -> None:
+    place.check("", documents=False)
+
+
+@provokes("C204")
+def _two_types(place: Place) -> None:
+    place.documents("b", text=["a"], n=["x"])
+    place.check("")
+
+
+@provokes("C207")
+def _unknown_model(place: Place) -> None:
+    models_cli.find("lid.177.ftz")
+
+
+@provokes("R307")
+def _no_run(place: Place) -> None:
+    find_run("web")
+
+
+@provokes("R309")
+def _not_a_run_folder(place: Place) -> None:
+    (place.folder / "runs/web").mkdir(parents=True)
+    (place.folder / "runs/web/thesis.tex").touch()
+    place.check("")
+
+
+@provokes("D401")
+def _cut_off(place: Place) -> None:
+    place.documents()
+    path = place.folder / "data/a.parquet"
+    (place.folder / "data/b.parquet").write_bytes(path.read_bytes()[:-20])
+    place.check("")
+
+
+@provokes("D402")
+def _no_text(place: Place) -> None:
+    place.documents("b", body=["a"])
+    place.check("", documents=False)
+
+
+@provokes("D403")
+def _text_is_a_number(place: Place) -> None:
+    place.documents("b", text=[[1, 2]])
+    place.check("", documents=False)
+
+
+@provokes("E502")
+def _broken_step(place: Place) -> None:
+    (place.folder / "broken_step.py").write_text("import a_package_that_is_not_installed\n")
+    info = place.folder / "broken_step-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken_step\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[curate.stages]\nbroken = broken_step\n")
+    place.patch.syspath_prepend(place.folder)
+    stages._outside.cache_clear()
+    try:
+        place.load("input: {path: data}\nsteps: [{use: broken}]")
+    finally:
+        stages._outside.cache_clear()
+
+
+@provokes("E503")
+def _no_network(place: Place) -> None:
+    pull(models_cli.find("lid.176.ftz"), place.folder, source=place.folder / "nothing")
+
+
+@provokes("E504")
+def _not_pulled(place: Place) -> None:
+    place.patch.setenv("CURATE_MODELS", str(place.folder / "models"))
+    require(models_cli.find("lid.176.bin"), models_folder())
+
+
+@provokes("E505")
+def _another_file(place: Place) -> None:
+    (place.folder / "model").write_bytes(b"not the model")
+    pull(models_cli.find("lid.176.bin"), place.folder / "models", source=place.folder / "model")
+
+
+@provokes("E501")
+def _full_disk(place: Place) -> None:
+    try:
+        Path("/dev/full").write_bytes(b"x")
+    except OSError as cause:
+        raise disk_error(cause) from cause
+
+
+@provokes("E506")
+def _no_folder_to_write_to(place: Place) -> None:
+    (place.folder / "model").write_bytes(b"a model")
+    (place.folder / "file").touch()
+    pull(models_cli.find("lid.176.bin"), place.folder / "file/models", source=place.folder / "model")
+
+
+@provokes("E507")
+def _no_fasttext_model(place: Place) -> None:
+    (place.folder / "model.bin").write_bytes(b"not a model")
+    loaded = place.load(
+        f"input: {{path: data}}\nsteps: [{{use: lid.fasttext, model: {place.folder}/model.bin}}]"
+    )
+    (step,) = loaded.config.steps
+    step.stage(step.options).open(Context(models=place.folder, scratch=place.folder, offline=True))
+
+
+@provokes("R301")
+def _changed_input(place: Place) -> None:
+    place.documents()
+    request = Request(place.write("input: {path: data/*.parquet}"))
+    session = prepare(request)
+    session.folder.root.mkdir(parents=True)
+    session.folder.manifest.write_text(session.compiled.manifest.to_json())
+    place.documents("b", text=["new"])
+    prepare(request)
+
+
+@provokes("R302")
+def _in_use(place: Place) -> None:
+    folder = RunFolder(place.folder / "runs/web")
+    with locked(folder), locked(folder):
+        pass
