@@ -23,7 +23,7 @@ from curate.diagnostics import printable
 from curate.io.lines import read_runs
 from curate.io.storage import magic, open_binary
 from curate.io.text_blocks import read_blocks
-from curate.report_view import plural, share, size
+from curate.report_view import WIDE, plural, share, size
 
 #: Records of a JSON Lines file whose keys are looked at.
 KEY_RECORDS: Final = 1_000
@@ -166,16 +166,16 @@ def show_data(facts: Mapping[str, Any], console: Console) -> None:
         )
     )
     total = sum(c["bytes"] for c in facts["columns"])
+    headings = ("bytes", "share", "uncompressed") if console.width >= WIDE else ("bytes",)
     table = Table(box=None, pad_edge=False)
     table.add_column("column", overflow="fold")
     table.add_column("type", overflow="fold")
-    for heading in ("bytes", "share", "uncompressed"):
+    for heading in headings:
         table.add_column(heading, justify="right", overflow="fold")
     for column in facts["columns"]:
         name, kind = Text(printable(column["name"])), Text(printable(column["type"]))
-        table.add_row(
-            name, kind, size(column["bytes"]), share(column["bytes"], total), size(column["uncompressed"])
-        )
+        numbers = (size(column["bytes"]), share(column["bytes"], total), size(column["uncompressed"]))
+        table.add_row(name, kind, *numbers[: len(headings)])
     console.print(table)
     if facts["curate"] is not None:
         made = facts["curate"]

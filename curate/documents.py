@@ -59,7 +59,7 @@ class Fate:
 @dataclass
 class Document:
     """One document. own: its columns in the input, without the text; values: what steps wrote, by global
-    name.
+    name, null where a step did not see it.
 
     text: as the last pass left it; None if it has none, or cannot be read. language: `und` if it has none.
     """
@@ -245,6 +245,7 @@ class Documents:
         for doc in docs.tolist():
             file, row = self.place(doc)
             found[doc] = Document(doc, file.path, row, self.quarantined(doc) or Fate("unfinished"))
+            found[doc].values = {column: None for s in self.plan.steps for column in s.writes}
         columns = [c for c in self.source.names if c != DOC and (text or c != TEXT)]
         for own in self._source_rows(shard, docs, columns):
             document = found[own.pop(DOC)]

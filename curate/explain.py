@@ -109,11 +109,12 @@ def _steps(documents: Documents, document: Document, record: pa.RecordBatch) -> 
     fate = document.fate
     names = documents.step_names
     gone = names.index(fate.step) if fate.step is not None else len(names)
-    seen = {s.name for phase, _ in documents.overlays(shard_of(document.doc)) for s in phase.steps}
+    overlays = documents.overlays(shard_of(document.doc))
+    seen = {READ, *(s.name for phase, _ in overlays for s in phase.steps)} if overlays else set()
     plans = {s.name: s for s in documents.plan.steps}
     for number, name in enumerate(names):
         plan = plans.get(name)
-        reached = name in seen or name == READ
+        reached = name in seen
         if number > gone:
             verdict = "not reached"
         elif number == gone:

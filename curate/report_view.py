@@ -19,7 +19,8 @@ TOP_REASONS: Final = 5
 TOP_LANGUAGES: Final = 20
 TOP_FILES: Final = 5
 
-_WIDE: Final = 72
+#: Columns of a terminal that has room for everything.
+WIDE: Final = 72
 _PIPE_WIDTH: Final = 10_000
 
 
@@ -60,7 +61,7 @@ def render(
 
 
 def _table(width: int, first: str, *headings: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2 if width >= _WIDE else 1, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2 if width >= WIDE else 1, 0, 0))
     table.add_column(first, overflow="fold")
     for heading in headings:
         table.add_column(heading, justify="right", overflow="fold")
@@ -69,7 +70,7 @@ def _table(width: int, first: str, *headings: str) -> Table:
 
 def _steps(report: Mapping[str, Any], width: int, everything: bool) -> Table:
     """Steps with their reasons. `out` counts a row under the first rule it failed, `failing` under each."""
-    wide = width >= _WIDE
+    wide = width >= WIDE
     headings = ("in", "kept", "out", "share", "failing") if wide else ("kept", "out", "share")
     table = _table(width, "step", *headings)
     for step in report["steps"]:
@@ -94,7 +95,7 @@ def _steps(report: Mapping[str, Any], width: int, everything: bool) -> Table:
 
 def _languages(report: Mapping[str, Any], width: int, everything: bool) -> Table:
     """Languages by rows in; narrow terminals see rows only."""
-    wide = width >= _WIDE
+    wide = width >= WIDE
     extra = ("text in", "text kept") if wide else ()
     table = _table(width, "language", "in", "kept", "share", *extra)
     ordered = sorted(report["languages"].items(), key=lambda item: (-item[1]["rows_in"], item[0]))

@@ -87,6 +87,7 @@ class Worker:
         self._pipelines: dict[str, Pipeline] = {}
         self._done: dict[str, dict[int, Done]] = {}
         self._layouts: dict[str, FileLayout] = {}
+        self._fingerprints: dict[str, dict[int, str]] = {}
         self._exchange: OrderedDict[tuple[str, int], ExchangeReader] = OrderedDict()
         self._scratch = tempfile.TemporaryDirectory(
             prefix="curate-", dir=expand(self.plan.local_tmp, os.environ) if self.plan.local_tmp else None
@@ -99,9 +100,7 @@ class Worker:
     def run(self, phase_name: str, units: Sequence[int], task: int, report: Report) -> list[Done]:
         """Do these units in order; returns a record for each that this process committed."""
         phase = self.plan.phase(phase_name)
-        fingerprints = unit_fingerprints(self.plan, self.manifest, phase, self.folder)
-        if fingerprints is None:
-            raise error("R303", f"phase {phase_name} cannot start: its rows have not been counted yet")
+        fingerprints = self._fingerprints_of(phase)
         committed = []
         for unit in units:
             try:
@@ -113,6 +112,15 @@ class Worker:
             if done is not None:
                 committed.append(done)
         return committed
+
+    def _fingerprints_of(self, phase: Phase) -> dict[int, str]:
+        """Every unit's fingerprint; they cannot change while a phase runs."""
+        if phase.name not in self._fingerprints:
+            found = unit_fingerprints(self.plan, self.manifest, phase, self.folder)
+            if found is None:
+                raise error("R303", f"phase {phase.name} cannot start: its rows have not been counted yet")
+            self._fingerprints[phase.name] = found
+        return self._fingerprints[phase.name]
 
     def _unit(self, phase: Phase, unit: int, fingerprint: str, task: int, report: Report) -> Done | None:
         attempt = new_attempt()

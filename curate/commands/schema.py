@@ -12,8 +12,10 @@ import click
 def command(out: Path | None) -> None:
     """Print the config's JSON Schema, with the options of every installed step.
 
-    An editor that knows it completes keys and marks mistakes: put `# yaml-language-server: $schema=schema.json` on the
-    config's first line.
+    An editor that knows it completes keys and marks mistakes. Put this on the config's first line:
+
+    \b
+      # yaml-language-server: $schema=schema.json
 
     \b
     Example: curate schema --out schema.json

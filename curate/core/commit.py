@@ -54,6 +54,7 @@ class Done:
 
     @staticmethod
     def from_dict(raw: Mapping[str, Any]) -> Done:
+        """TypeError, KeyError or AttributeError if it is no record."""
         return Done(**{**raw, "outputs": {k: Output(**v) for k, v in raw["outputs"].items()}})
 
 
@@ -108,20 +109,24 @@ def read_done(folder: RunFolder, phase: str) -> dict[int, list[Done]]:
     found: dict[int, list[Done]] = {}
     merged = folder.all_done(phase)
     if merged.exists():
-        for raw in _load_json(merged):
-            found.setdefault(raw["unit"], []).append(Done.from_dict(raw))
+        for done in _load(merged, list):
+            found.setdefault(done.unit, []).append(done)
     place = folder.done_folder(phase)
     for path in sorted(place.glob("[0-9]*.json")) if place.exists() else ():
-        done = Done.from_dict(_load_json(path))
+        (done,) = _load(path, dict)
         if all(done.fingerprint != other.fingerprint for other in found.get(done.unit, [])):
             found.setdefault(done.unit, []).append(done)
     return found
 
 
-def _load_json(path: Path) -> Any:
+def _load(path: Path, form: type) -> list[Done]:
+    """The records of a done-file: one object (`dict`) or a list of them."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as cause:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(raw, form):
+            raise TypeError(f"it holds {type(raw).__name__}, not {form.__name__}")
+        return [Done.from_dict(r) for r in (raw if isinstance(raw, list) else [raw])]
+    except (ValueError, TypeError, KeyError, AttributeError) as cause:
         raise error(
             "R306",
             f"the done-file {path} is damaged: {cause}",

@@ -2,8 +2,8 @@
 
 A map unit spills sorted runs into one Arrow IPC file: it gathers about 64 MB of rows, sorts them by partition (stable, so
 rows of one partition stay in the order of `doc`), and writes one record batch for each partition that occurs. Which
-partition a batch holds is in the unit's done-file (`facts["partitions"]`), so a reducer opens the file, maps it into
-memory and touches only its own batches. Reducers sort; they never rely on the order of arrival.
+partition a batch holds is in the unit's done-file (`facts["partitions"]`), so a reducer opens the file and reads
+only its own batches. Reducers sort; they never rely on the order of arrival.
 
 Raw IPC: compressing costs more CPU than it saves on local disks (lz4 1.4-1.9 times reading and writing, raw 1.05-1.2).
 """
@@ -70,11 +70,14 @@ class ExchangeWriter:
 
 
 class ExchangeReader:
-    """One exchange file, mapped into memory: `batches(partition)` are views of it."""
+    """One exchange file: `batches(partition)` reads those alone.
+
+    It is read, not mapped: mapped pages count as resident memory until the whole file does.
+    """
 
     def __init__(self, path: Path, partitions: Sequence[int]) -> None:
         try:
-            self._file = pa.ipc.open_file(pa.memory_map(str(path)))
+            self._file = pa.ipc.open_file(pa.OSFile(str(path)))
             found = self._file.num_record_batches
         except (OSError, pa.ArrowException) as cause:
             raise _damaged(path, str(cause)) from cause

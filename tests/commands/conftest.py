@@ -78,7 +78,9 @@ def write_inputs(root: Path) -> None:
         json.dumps({"id": "line/0", "text": ENGLISH, "source": "lines"}).encode(),
         b'{"id": "cut", "text": "it ends in the mid',
         b'{"id": "mojibake", "text": "\xff\xfe"}',
-        json.dumps({"id": "exempt", "text": "The mayor of the town was not there at all.", "source": "exempt"}).encode(),
+        json.dumps(
+            {"id": "exempt", "text": "The mayor of the town was not there at all.", "source": "exempt"}
+        ).encode(),
         json.dumps({"id": "line/1", "text": GERMAN}).encode(),
     ]
     (root / "docs" / "b.jsonl").write_bytes(b"\n".join(lines) + b"\n")
@@ -91,7 +93,11 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("tiny")
     write_inputs(root)
     run = subprocess.run(
-        [sys.executable, "-m", "curate", "run", "tiny.yaml"], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "curate", "run", "tiny.yaml"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     (root / "run.stdout").write_text(run.stdout, encoding="utf-8")

@@ -92,7 +92,9 @@ def _manifest(shards: Sequence[Shard | None]) -> Manifest:
     return Manifest(tuple(files), tuple(entries), ())
 
 
-def _finish(folder: RunFolder, phase: Phase, unit: int, fingerprint: str, shard: Shard, *, first: bool) -> Done:
+def _finish(
+    folder: RunFolder, phase: Phase, unit: int, fingerprint: str, shard: Shard, *, first: bool
+) -> Done:
     attempt = new_attempt()
     path = folder.counters(phase.name, unit, attempt)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,24 +106,37 @@ def _finish(folder: RunFolder, phase: Phase, unit: int, fingerprint: str, shard:
 
 
 def _counters(phase: Phase, shard: Shard, *, first: bool) -> list[dict[str, Any]]:
-    entered = {lang: Tally(rows, rows, 0, rows, rows).as_dict() for lang, (rows, _) in shard.languages.items()}
+    entered = {
+        lang: Tally(rows, rows, 0, rows, rows).as_dict() for lang, (rows, _) in shard.languages.items()
+    }
     steps = [{"step": READ, "by_language": entered}] if first else []
     tallies = {lang: Tally(rows, kept, 0, rows, kept) for lang, (rows, kept) in shard.languages.items()}
     tally = next(iter(tallies.values()))
     tally.dropped, tally.reasons = dict(shard.dropped), dict(shard.dropped)
-    return [*steps, {"step": phase.steps[0].name, "by_language": {k: t.as_dict() for k, t in tallies.items()}}]
+    return [
+        *steps,
+        {"step": phase.steps[0].name, "by_language": {k: t.as_dict() for k, t in tallies.items()}},
+    ]
 
 
-def split_run(run: Path, root: Path, *, second: Sequence[int] = (0, 1)) -> Path:
-    """A copy of a finished run of one pass, with its last step in a second pass, as if it needed another resource.
+def split_run(
+    run: Path, root: Path, *, second: Sequence[int] = (0, 1), rewritten: Mapping[int, str] | None = None
+) -> Path:
+    """A copy of a finished run of one pass, with its last step in a second pass.
 
-    second: shards that the second pass has seen.
+    second: shards that the second pass has seen. rewritten: doc → text that the second pass made of it.
     """
     shutil.copytree(run, root)
-    folder, manifest = RunFolder(root), Manifest.from_json((root / "manifest.json").read_text(encoding="utf-8"))
+    folder, manifest = (
+        RunFolder(root),
+        Manifest.from_json((root / "manifest.json").read_text(encoding="utf-8")),
+    )
     before = Plan.from_json(folder.plan.read_text(encoding="utf-8"))
     [whole] = before.passes
-    early, late = replace(whole, steps=whole.steps[:-1]), Phase("pass2", "pass", digest("late"), whole.steps[-1:])
+    early, late = (
+        replace(whole, steps=whole.steps[:-1]),
+        Phase("pass2", "pass", digest("late"), whole.steps[-1:]),
+    )
     at = before.phases.index(whole)
     after = replace(before, phases=(*before.phases[:at], early, late, *before.phases[at + 1 :]))
     records = finished_units(before, manifest, whole, folder)
@@ -131,12 +146,15 @@ def split_run(run: Path, root: Path, *, second: Sequence[int] = (0, 1)) -> Path:
     folder.plan.write_text(after.to_json(), encoding="utf-8")
     for unit, done in records.items():
         one, two = _split_overlay(overlays[unit], early, late)
+        texts = pa.array([(rewritten or {}).get(doc) for doc in two["doc"].to_pylist()], pa.string())
+        two = two.set_column(two.schema.get_field_index("text"), two.schema.field("text"), texts)
         steps = counters[unit]["steps"]
         bad = {role: o for role, o in done.outputs.items() if role == "quarantine"}
         facts = dict(done.facts)
+        late_facts = {"rewritten": len(texts) - texts.null_count, "quarantined": 0}
         _write_unit(after, manifest, folder, early, unit, one, steps[:-1], bad, facts)
         if unit in second:
-            _write_unit(after, manifest, folder, late, unit, two, steps[-1:], {}, {"rewritten": 0, "quarantined": 0})
+            _write_unit(after, manifest, folder, late, unit, two, steps[-1:], {}, late_facts)
     return root
 
 

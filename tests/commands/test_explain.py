@@ -45,7 +45,9 @@ def test_a_kept_document(explain: Explain) -> None:
 def test_the_published_files_named_hold_the_document(explain: Explain) -> None:
     for id in ("english/3", "german/1", "line/1", "exempt"):
         [life] = explain(id)
-        assert [p["output"] for p in life["published"]] == ["all", "english"][: 1 + (life["language"] == "eng_Latn")]
+        assert [p["output"] for p in life["published"]] == ["all", "english"][
+            : 1 + (life["language"] == "eng_Latn")
+        ]
         for place in life["published"]:
             assert place["complete"]
             assert id in pq.read_table(place["path"], columns=["id"])["id"].to_pylist()
@@ -85,7 +87,11 @@ def test_a_condition_tells_value_and_distance(explain: Explain) -> None:
     probability = life["steps"][1]["values"]["lid__prob"]
     assert select["expression"] == "lid__prob >= 0.5 and text is not null"
     first, second = select["conditions"]
-    assert (first["condition"], first["holds"], first["values"]) == ("lid__prob >= 0.5", False, {"lid__prob": probability})
+    assert (first["condition"], first["holds"], first["values"]) == (
+        "lid__prob >= 0.5",
+        False,
+        {"lid__prob": probability},
+    )
     assert first["missed_by"] == pytest.approx(0.5 - probability)
     assert (second["holds"], "missed_by" in second) == (True, False)
 
@@ -100,7 +106,11 @@ def test_rows_outside_when_pass_untouched(explain: Explain) -> None:
 def test_documents_without_text(explain: Explain) -> None:
     for id in ("empty", "null"):
         [life] = explain(id)
-        assert (life["state"], life["language"], life["steps"][0]["reasons"]) == ("dropped", "und", ["no_text"])
+        assert (life["state"], life["language"], life["steps"][0]["reasons"]) == (
+            "dropped",
+            "und",
+            ["no_text"],
+        )
         assert _verdicts(life)[1:] == ["not reached"] * 3
 
 

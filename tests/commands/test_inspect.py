@@ -59,7 +59,12 @@ def test_only_documents_that_qualify_are_shown(inspect: Ask, options: list[str],
 
 
 def test_fates_divide_the_run(inspect: Ask) -> None:
-    assert [inspect(*fate)["found"] for fate in ([], ["--kept"], ["--dropped"], ["--quarantined"])] == [25, 17, 5, 3]
+    assert [inspect(*fate)["found"] for fate in ([], ["--kept"], ["--dropped"], ["--quarantined"])] == [
+        25,
+        17,
+        5,
+        3,
+    ]
     entered = [inspect("--step", step)["found"] for step in ("read", "lid", "select", "gopher")]
     kept = [inspect("--step", step, "--kept")["found"] for step in ("read", "lid", "select", "gopher")]
     assert (entered, kept) == ([25, 20, 20, 19], [20, 20, 19, 17])
@@ -67,7 +72,12 @@ def test_fates_divide_the_run(inspect: Ask) -> None:
 
 def test_values_and_texts_come_with_the_rows(inspect: Ask) -> None:
     [row] = inspect("--dropped", "--step", "select")["rows"]
-    assert (row["id"], row["state"], row["step"], row["reasons"]) == ("numbers", "dropped", "select", ["false"])
+    assert (row["id"], row["state"], row["step"], row["reasons"]) == (
+        "numbers",
+        "dropped",
+        "select",
+        ["false"],
+    )
     assert row["values"]["lid__prob"] < 0.5
     assert row["values"]["gopher__words_count"] is None
     assert row["values"]["text"].startswith("8 3 0 1")

@@ -56,6 +56,13 @@ def test_samples_are_equal(one: Path, two: Path, fate: str | None, step: str | N
     assert sample(Documents(read_run(one)), wanted, 4, 1) == sample(Documents(read_run(two)), wanted, 4, 1)
 
 
+def test_a_rewritten_text_is_shown_as_it_left_the_run(one: Path, tmp_path: Path) -> None:
+    root = split_run(one, tmp_path / "tiny", rewritten={3: "something else"})
+    [life] = explain(root, "english/3")
+    assert (life["text"], life["rewritten"]) == ("something else", True)
+    assert not explain(root, "english/4")[0]["rewritten"]
+
+
 def test_the_report_of_a_run_at_work_balances(half: Path) -> None:
     report = build_report(half)
     assert (report["state"], report["balanced"]) == ("pending", True)
@@ -75,7 +82,10 @@ def test_a_document_that_the_second_pass_has_not_seen(half: Path) -> None:
 
 def test_samples_of_a_run_at_work(half: Path) -> None:
     documents = Documents(read_run(half))
-    found = {fate: sample(documents, Wanted(fate), 99, 0).found for fate in (None, "kept", "dropped", "quarantined")}
+    found = {
+        fate: sample(documents, Wanted(fate), 99, 0).found
+        for fate in (None, "kept", "dropped", "quarantined")
+    }
     assert found == {None: 25, "kept": 14, "dropped": 5, "quarantined": 3}
     assert sample(documents, Wanted(step="gopher"), 99, 0).found == 16
     assert sample(documents, Wanted("kept", "select"), 99, 0).found == 19

@@ -61,7 +61,9 @@ def test_a_retry_is_a_warning() -> None:
     )
 
 
-@pytest.mark.parametrize(("width", "colour"), [*itertools.product([20, 40, 60, 80, 120], [None, "truecolor"])])
+@pytest.mark.parametrize(
+    ("width", "colour"), [*itertools.product([20, 40, 60, 80, 120], [None, "truecolor"])]
+)
 def test_a_live_line_fits_any_terminal(width: int, colour: str | None) -> None:
     out, clock = io.StringIO(), _Clock()
     console = Console(
@@ -103,9 +105,14 @@ def test_a_wide_terminal_shows_rates_and_what_is_left() -> None:
 def test_an_error_ends_the_live_line() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     progress = Progress(console)
-    with pytest.raises(KeyboardInterrupt), progress:
-        progress.phase_started(_PHASE, units=2, done=0, size=1)
-        raise KeyboardInterrupt
+    progress.phase_started(_PHASE, units=2, done=0, size=1)
+
+    def interrupted() -> None:
+        with progress:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert progress._live is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -24,7 +25,16 @@ _KEYS = {
     "name", "state", "balanced", "rows_in", "rows_kept", "bytes_in", "bytes_kept", "steps", "languages", "outputs",
     "quarantine", "phases", "failure",
 }  # fmt: skip
-_TALLY = {"rows_in", "rows_kept", "rows_dropped", "rows_quarantined", "bytes_in", "bytes_kept", "dropped", "reasons"}
+_TALLY = {
+    "rows_in",
+    "rows_kept",
+    "rows_dropped",
+    "rows_quarantined",
+    "bytes_in",
+    "bytes_kept",
+    "dropped",
+    "reasons",
+}
 
 
 @pytest.fixture
@@ -57,7 +67,7 @@ def test_steps_chain_and_balance(report: dict) -> None:
     assert [s["step"] for s in steps] == ["read", "lid", "select", "gopher"]
     assert steps[0]["rows_in"] == report["rows_in"]
     assert steps[-1]["rows_kept"] == report["rows_kept"]
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in itertools.pairwise(steps):
         assert after["rows_in"] == before["rows_kept"]
     for step in steps:
         for tally in (step, *step["by_language"].values()):
@@ -105,7 +115,14 @@ def test_json_is_the_report(curate: Invoke, report: dict) -> None:
 def test_table_shows_steps_reasons_languages_and_what_to_type_next(curate: Invoke) -> None:
     text = curate("report", "tiny").output
     assert "25 documents in, 17 kept (68.0 %)" in text
-    for part in ("gopher_short_doc", "no_text", "deu_Latn", "quarantine: 3 records", "2 of b.jsonl", "out/english"):
+    for part in (
+        "gopher_short_doc",
+        "no_text",
+        "deu_Latn",
+        "quarantine: 3 records",
+        "2 of b.jsonl",
+        "out/english",
+    ):
         assert part in text
     assert "curate inspect tiny --dropped" in text
     assert "curate explain tiny ID" in text
@@ -134,7 +151,9 @@ def test_long_lists_are_cut_unless_all_is_asked_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_numbers_are_whole_in_any_terminal(tmp_path: Path, width: int) -> None:
-    root = make_run(tmp_path, [[Shard({"deu_Latn": (1_234_567, 1_234_000)}, dropped={"a_rule_with_a_name": 567})]])
+    root = make_run(
+        tmp_path, [[Shard({"deu_Latn": (1_234_567, 1_234_000)}, dropped={"a_rule_with_a_name": 567})]]
+    )
     text = _rendered(root, width)
     assert all(len(line) <= width for line in text.splitlines())
     assert "1,234,567" in text
@@ -162,13 +181,24 @@ def test_two_passes_of_which_the_second_is_half_done(tmp_path: Path) -> None:
     assert (report["rows_in"], report["rows_kept"]) == (30, 8)
     assert [(p["units"], p["done"]) for p in report["phases"]] == [(2, 2), (2, 1)]
     # Of 30 rows one was dropped before its language was known, and 20 have not been identified yet.
-    assert {k: v["rows_in"] for k, v in report["languages"].items()} == {"und": 21, "deu_Latn": 5, "fra_Latn": 4}
-    assert {k: v["rows_kept"] for k, v in report["languages"].items()} == {"und": 0, "deu_Latn": 4, "fra_Latn": 4}
+    assert {k: v["rows_in"] for k, v in report["languages"].items()} == {
+        "und": 21,
+        "deu_Latn": 5,
+        "fra_Latn": 4,
+    }
+    assert {k: v["rows_kept"] for k, v in report["languages"].items()} == {
+        "und": 0,
+        "deu_Latn": 4,
+        "fra_Latn": 4,
+    }
 
 
 @pytest.mark.parametrize("compacted", [False, True])
 def test_merged_counters_give_the_same_numbers(tmp_path: Path, compacted: bool) -> None:
-    shards: list[Shard | None] = [Shard({"deu_Latn": (5, 4)}, dropped={"rule": 1}), Shard({"deu_Latn": (7, 7)})]
+    shards: list[Shard | None] = [
+        Shard({"deu_Latn": (5, 4)}, dropped={"rule": 1}),
+        Shard({"deu_Latn": (7, 7)}),
+    ]
     report = build_report(make_run(tmp_path, [shards], compacted=compacted))
     assert report["state"] == "done"
     assert report["steps"][1]["by_language"]["deu_Latn"]["rows_in"] == 12
@@ -186,7 +216,12 @@ def test_lost_rows_unbalance_the_books(tmp_path: Path) -> None:
 
 def test_a_run_without_a_single_finished_unit(tmp_path: Path) -> None:
     report = build_report(make_run(tmp_path, [[None, None]]))
-    assert (report["state"], report["balanced"], report["rows_in"], report["rows_kept"]) == ("pending", True, 0, 0)
+    assert (report["state"], report["balanced"], report["rows_in"], report["rows_kept"]) == (
+        "pending",
+        True,
+        0,
+        0,
+    )
     assert report["languages"] == {}
     assert "0 documents in" in _rendered(tmp_path, 80)
 
@@ -209,7 +244,9 @@ def test_a_run_that_is_not_there(curate: Invoke, run: str, help: str) -> None:
 
 def test_a_config_that_was_not_run(curate: Invoke, tmp_path: Path, workdir: Path) -> None:
     config = tmp_path / "other.yaml"
-    config.write_text((workdir / "tiny.yaml").read_text(encoding="utf-8").replace("tiny", "other"), encoding="utf-8")
+    config.write_text(
+        (workdir / "tiny.yaml").read_text(encoding="utf-8").replace("tiny", "other"), encoding="utf-8"
+    )
     with pytest.raises(CurateError, match="has not been run"):
         curate("report", str(config))
 

@@ -33,7 +33,9 @@ def test_it_judges_configs(schema: dict[str, Any]) -> None:
     validator = jsonschema.Draft202012Validator(schema)
     config = YAML(typ="safe", pure=True).load(CONFIG)
     assert list(validator.iter_errors(config)) == []
-    assert list(validator.iter_errors({**config, "steps": [{"use": "filters.gopher_quality", "min_wrds": 3}]}))
+    assert list(
+        validator.iter_errors({**config, "steps": [{"use": "filters.gopher_quality", "min_wrds": 3}]})
+    )
 
 
 def test_out_writes_the_same_to_a_file(schema: dict[str, Any], tmp_path: Path) -> None:

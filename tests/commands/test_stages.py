@@ -72,7 +72,11 @@ def test_gopher_quality() -> None:
 
 def test_a_selector_has_required_options() -> None:
     described = describe_stage("filters.select")
-    assert (described["kind"], described["columns"], described["reasons"]) == ("selector", [], ["false", "null"])
+    assert (described["kind"], described["columns"], described["reasons"]) == (
+        "selector",
+        [],
+        ["false", "null"],
+    )
     assert described["options"][0]["required"]
     assert "required" in _stages("filters.select").output
 
@@ -109,5 +113,3 @@ def test_types_in_words() -> None:
         "inner": "object",
         "free": "anything",
     }
-
-

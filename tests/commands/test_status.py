@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from commands.run_folders import Shard, make_run
 from curate.cli import cli
@@ -16,7 +17,7 @@ from curate.core.commit import compact, write_atomically
 from curate.core.errors import error
 from curate.core.layout import RunFolder
 from curate.run import locked, record_failure
-from curate.status import build_status, read_run, unhurried
+from curate.status import build_status, read_run, render, unhurried
 
 Invoke = Callable[..., Result]
 
@@ -39,7 +40,12 @@ def test_a_finished_run(curate: Invoke) -> None:
 
 def test_json_holds_the_report_as_well(curate: Invoke) -> None:
     status = json.loads(curate("status", "tiny", "--json").output)
-    assert (status["state"], status["balanced"], status["rows_in"], status["holder"]) == ("done", True, 25, None)
+    assert (status["state"], status["balanced"], status["rows_in"], status["holder"]) == (
+        "done",
+        True,
+        25,
+        None,
+    )
     assert [s["step"] for s in status["steps"]] == ["read", "lid", "select", "gopher"]
     assert [o["complete"] for o in status["outputs"]] == [True, True]
     assert status["quarantine"]["rows"] == 3
@@ -85,6 +91,15 @@ def test_a_phase_whose_units_are_not_known_yet(workdir: Path, tmp_path: Path) ->
     phases = {p["name"]: p for p in build_status(copy)["phases"]}
     assert phases["all.write"]["units"] is None
     assert "0 / ?" in _status(copy).output
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_it_fits_any_terminal(workdir: Path, width: int) -> None:
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        render(build_status(workdir / "runs" / "tiny"), "tiny", console)
+    assert all(len(line) <= width for line in capture.get().splitlines())
+    assert "quarantine: 3 rows" in capture.get()
 
 
 def test_no_counters_are_opened(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -83,10 +83,10 @@ class Place:
         *arguments: str | Path,
         faults: Sequence[Fault] = (),
         environment: Mapping[str, str] | None = None,
-        before: Callable[[], None] | None = None,
+        prefix: Sequence[str] = (),
     ) -> Result:
-        """Run a command to its end. before: called in the new process, before the command."""
-        process = self.start(*arguments, faults=faults, environment=environment, before=before)
+        """Run a command to its end. prefix: a command that runs it, such as `setpriv`."""
+        process = self.start(*arguments, faults=faults, environment=environment, prefix=prefix)
         try:
             out, err = process.communicate(timeout=_SECONDS)
         except subprocess.TimeoutExpired:
@@ -103,7 +103,7 @@ class Place:
         *arguments: str | Path,
         faults: Sequence[Fault] = (),
         environment: Mapping[str, str] | None = None,
-        before: Callable[[], None] | None = None,
+        prefix: Sequence[str] = (),
     ) -> subprocess.Popen[str]:
         """Start a command as a process group of its own."""
         variables = {**os.environ, "TMPDIR": str(self.scratch), "NO_COLOR": "1", "COLUMNS": "200"}
@@ -113,7 +113,7 @@ class Place:
             listed = [{**vars(f), "count": str(counts / str(number))} for number, f in enumerate(faults)]
             variables |= {"PYTHONPATH": _INJECTED, "CURATE_TEST_FAULTS": json.dumps(listed)}
         return subprocess.Popen(
-            [CURATE, *map(str, arguments)],
+            [*prefix, CURATE, *map(str, arguments)],
             cwd=self.root,
             env={**variables, **(environment or {})},
             stdin=subprocess.DEVNULL,
@@ -122,7 +122,6 @@ class Place:
             text=True,
             errors="backslashreplace",
             start_new_session=True,
-            preexec_fn=before,
         )
 
     def run(self, *arguments: str | Path, faults: Sequence[Fault] = (), workers: int = 1, **options: Any) -> Result:
