@@ -142,13 +142,25 @@ def _inputs(
     except CurateError as cause:
         if cause.exit_code == 1:
             raise
-        checking.add(cause, path)
+        for problem in cause.problems:
+            checking.add(CurateError([problem]), _input_of(problem, specs, checking.loaded))
         return None, None
     try:
         return manifest, source_schema(manifest, specs)
     except CurateError as cause:
         checking.add(cause, path)
         return manifest, None
+
+
+def _input_of(problem: Problem, specs: Sequence[InputSpec], loaded: Loaded) -> KeyPath:
+    """The input that a problem of listing is about: the one whose path it names, else all of them."""
+    several = isinstance(loaded.source.at(("input",)), list)
+    for index, spec in enumerate(specs):
+        for name in (*spec.paths, *([spec.list_file] if spec.list_file is not None else [])):
+            if name in problem.message:
+                base: KeyPath = ("input", index) if several else ("input",)
+                return (*base, "list" if name == spec.list_file else "path")
+    return ("input",)
 
 
 def _steps(
@@ -185,10 +197,6 @@ def _built(checking: _Checking, step: Step) -> AnyStep | None:
             )
             return None
         instance: AnyStep = step.stage(step.options)
-        if step.over is not None:
-            checking.fault(
-                "C208", f"'{step.use}' cannot run over a column", "remove `over:`", (*step.path, "over")
-            )
         if step.mode == "annotate" and not (isinstance(instance, Annotator) and REASONS in instance.writes()):
             help = "remove `mode:`; only steps that write reasons are filters"
             checking.fault("C208", f"'{step.use}' drops no rows by reasons", help, (*step.path, "mode"))

@@ -30,7 +30,7 @@ from curate.yaml_source import KeyPath, Source
 
 SELECT: Final = "filters.select"
 #: Keys of a step's entry that are not its own options.
-RESERVED: Final = ("use", "as", "when", "mode", "over", "select")
+RESERVED: Final = ("use", "as", "when", "mode", "select")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,6 @@ class Step:
     options: BaseModel
     when: str | None
     mode: str
-    over: str | None
 
     @property
     def path(self) -> KeyPath:
@@ -192,8 +191,8 @@ def _step(index: int, name: str, entry: dict[str, Any], source: Source) -> tuple
     checked, problems = validate(model, options, source, path, owner=use, also=RESERVED)
     if checked is None:
         return None, problems
-    head = StepEntry.model_construct(**{"when": None, "mode": "filter", "over": None} | _head(entry))
-    return Step(index, name, use, stage, checked, head.when, head.mode, head.over), []
+    head = StepEntry.model_construct(**{"when": None, "mode": "filter"} | _head(entry))
+    return Step(index, name, use, stage, checked, head.when, head.mode), []
 
 
 def _entry_faults(entries: list[Any], names: list[str], source: Source) -> list[Problem]:

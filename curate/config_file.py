@@ -119,7 +119,9 @@ class Input(Entry):
     )
     set: dict[str, Scalar] = Field({}, description="Columns that have one value in all of these files.")
     on_error: Literal["fail", "quarantine"] = Field(
-        "fail", description="What a bad record does: end the run, or go to the quarantine."
+        "fail",
+        description="What a file that cannot be read does: end the run, or go to the quarantine with what it holds. "
+        "Single bad records always go there.",
     )
 
     @model_validator(mode="after")
@@ -169,9 +171,6 @@ class StepEntry(Entry):
     )
     mode: Literal["filter", "annotate"] = Field(
         "filter", description="`annotate` keeps the rows that the step would drop, with their reasons."
-    )
-    over: str | None = Field(
-        None, min_length=1, description="A column of spans to run over instead of the documents."
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate.core.batch import DocBatch
-from curate.core.columns import qualified
+from curate.core.columns import REASONS, qualified
 from curate.core.errors import CurateError, error
 from curate.core.plan import StepPlan
 from curate.core.stage import Annotator, Selector
@@ -38,6 +38,12 @@ def checked_columns(
     declared = step.writes()
     if returned.keys() != declared.keys():
         raise _broken(plan, f"declared the columns {sorted(declared)} and returned {sorted(returned)}")
+    if (
+        REASONS in declared
+        and isinstance(returned[REASONS], pa.ListArray)
+        and returned[REASONS].flatten().null_count
+    ):
+        raise _broken(plan, "returned a null among the reasons of a row; a reason is a name")
     return {
         qualified(plan.name, local): checked_column(plan, local, returned[local], kind, batch)
         for local, kind in declared.items()

@@ -65,7 +65,8 @@ def columns(text: str) -> int:
 def _render(problem: Problem, severity: Severity, style: Style) -> str:
     tone = "red" if severity == "error" else "yellow"
     head = style(f"{severity}[{problem.code}]", fg=tone, bold=True)
-    lines = [f"{head}: {style(printable(problem.message), bold=True)}"]
+    first, *more = problem.message.split("\n")
+    lines = [f"{head}: {style(printable(first), bold=True)}", *map(printable, more)]
     gutter = 2
     if problem.position is not None:
         gutter = max(2, len(str(problem.position.line)))

@@ -324,7 +324,7 @@ def _take_overlay(document: Document, row: Mapping[str, Any], *, last: bool) -> 
 
 def _bad_fate(row: Mapping[str, Any]) -> Fate:
     """Records that ingest could not read are the reader's in every report."""
-    step = READ if row["step"] == "ingest" else row["step"]
+    step = row["step"]
     return Fate("quarantined", step, (row["reason"],), row["file"], row["position"], row["raw"])
 
 

@@ -1,4 +1,4 @@
-"""`curate run` from the command line's side: prepare, lock, execute with live progress, report, and the exit status."""
+"""`curate run` from the command line's side: prepare, lock, execute with live progress, and report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from curate import diagnostics
 from curate.config_file import Execution as ExecutionConfig
 from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
@@ -23,8 +22,8 @@ from curate.session import Request, Session, prepare
 _WORKER_BYTES = 1024**3
 
 
-def run_config(request: Request, *, workers: int | None, tasks: int | None) -> int:
-    """Run a config to its end; returns the exit status. Errors before work starts are raised."""
+def run_config(request: Request, *, workers: int | None, tasks: int | None) -> None:
+    """Run a config to its end and show the report. Whatever stops it is raised, and noted in the run folder."""
     environment = kernel_environment()
     session = prepare(request)
     folder = session.folder
@@ -35,22 +34,19 @@ def run_config(request: Request, *, workers: int | None, tasks: int | None) -> i
             else:
                 session = _still_current(session, request)
             _execute(session, environment, workers, tasks)
-        except KeyboardInterrupt:
-            cause = error(
+        except KeyboardInterrupt as cause:
+            stopped = error(
                 "R310",
                 "interrupted; finished units are kept",
                 help=f"continue with: curate run {request.config}",
                 exit_code=3,
             )
-            record_failure(folder, cause)
-            diagnostics.show(cause)
-            return 3
+            record_failure(folder, stopped)
+            raise stopped from cause
         except CurateError as cause:
             record_failure(folder, cause)
-            diagnostics.show(cause)
-            return cause.exit_code
+            raise
     _show_report(folder)
-    return 0
 
 
 def _still_current(session: Session, request: Request) -> Session:

@@ -172,7 +172,7 @@ def _bad_records(documents: Documents, shard: int) -> pa.Table:
     rows = documents.quarantine.filter(pc.equal(documents.quarantine["shard"], shard)).to_pylist()
     entries = []
     for row in rows:
-        step = READ if row["step"] == "ingest" else row["step"]
+        step = row["step"]
         number, seen = documents.step_names.index(step), _pass_of(documents, step)
         entries.append({DOC: row[DOC], "exit": number, "seen": seen, "bad": True, "reasons": [row["reason"]]})
     return pa.Table.from_pylist(entries, schema=_FATES)

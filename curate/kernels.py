@@ -74,6 +74,7 @@ def compile_once(root: Path, uses: Iterable[str], environment: Mapping[str, str]
     subprocess.run(
         [sys.executable, "-m", "curate.kernels", str(root)], env={**os.environ, **environment}, check=True
     )
+    mark.parent.mkdir(parents=True, exist_ok=True)
     mark.touch()
 
 
@@ -81,7 +82,8 @@ def fill(root: Path) -> None:
     """Run the core's kernels, and the steps of a plan that read only the text, on a tiny batch."""
     from curate.core.stage import Annotator, Context
     from curate.core.text.warm import compile_kernels
-    from curate.task import build_step, load_run
+    from curate.saved_run import load_run
+    from curate.task import build_step
 
     plan, _ = load_run(root)
     with tempfile.TemporaryDirectory() as scratch:

@@ -32,10 +32,8 @@ def models() -> None:
 
     They are kept in $CURATE_MODELS, else in ~/.cache/curate/models.
 
-    Example:
-
     \b
-      curate models list
+    Example: curate models list
     """
 
 
@@ -43,10 +41,8 @@ def models() -> None:
 def list_command() -> None:
     """Show every model: its name, what it knows, its size and licence, and whether it is here.
 
-    Example:
-
     \b
-      curate models list
+    Example: curate models list
     """
     folder = models_folder()
     rows = [("NAME", "KNOWS", "SIZE", "LICENCE", "HERE")]
@@ -95,10 +91,8 @@ def pull_command(names: tuple[str, ...], source: Path | None) -> None:
 def path_command(name: str) -> None:
     """Print where a model lies.
 
-    Example:
-
     \b
-      curate models path lid.176.ftz
+    Example: curate models path lid.176.ftz
     """
     click.echo(require(find(name), models_folder()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pyarrow as pa
@@ -134,6 +135,13 @@ def _place_problems(
         ]
     for spec in specs:
         for pattern in spec.paths:
+            if "://" not in pattern and _would_match(root, Path(pattern).absolute()):
+                help = "write somewhere else: the next run would read its own output"
+                return [
+                    Problem(
+                        "C202", f"output '{plan.name}' would be matched by the input {pattern}", help, place
+                    )
+                ]
             if "://" not in pattern and _inside(Path(_fixed_part(pattern)).absolute(), root):
                 help = "write somewhere else: the next run would read its own output"
                 return [
@@ -183,6 +191,21 @@ def _overlapping(loaded: Loaded, plans: Sequence[OutputPlan]) -> list[Problem]:
 
 def _inside(path: Path, folder: Path) -> bool:
     return Path(os.path.normpath(path)).is_relative_to(os.path.normpath(folder))
+
+
+def _would_match(root: Path, pattern: Path) -> bool:
+    """Whether a pattern would find files that are published below `root`, in it or in a folder of a partition."""
+    names = ("x.parquet", "x/x.parquet")
+    return any(_matches((root / name).parts, pattern.parts) for name in names)
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path fits a pattern, part by part; `**` stands for any number of folders."""
+    if not pattern or not parts:
+        return not pattern and not parts
+    if pattern[0] == "**":
+        return _matches(parts, pattern[1:]) or _matches(parts[1:], pattern)
+    return fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
 
 
 def _fixed_part(pattern: str) -> str:

@@ -11,17 +11,18 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from curate.core.commit import Done, compact, forget, read_counters, write_atomically
 from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
-from curate.core.plan import Phase, Plan, pack
+from curate.core.plan import Phase, Plan, digest, pack
 from curate.executors.local import Listener, LocalExecutor
 from curate.fingerprints import (
     finished_units,
@@ -34,7 +35,7 @@ from curate.finish import finish, foreign_files, sweep_staging
 from curate.io.card import dataset_card
 from curate.io.publish import arrange
 from curate.ledger import add_up, imbalances
-from curate.task import unit_files
+from curate.task import scratch_base, unit_files
 
 
 class PhaseListener(Listener, Protocol):
@@ -62,7 +63,7 @@ def locked(folder: RunFolder) -> Iterator[None]:
     folder.root.mkdir(parents=True, exist_ok=True)
     with folder.lock.open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _hold(file)
         except BlockingIOError as cause:
             file.seek(0)
             holder = file.read().strip() or "another process"
@@ -78,6 +79,17 @@ def locked(folder: RunFolder) -> Iterator[None]:
             yield
         finally:
             file.truncate(0)
+
+
+def _hold(file: TextIO) -> None:
+    """Take the lock; a reader that asks who holds it (`is_locked`) has it for an instant, so try for a moment."""
+    for _ in range(20):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(0.02)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_locked(folder: RunFolder) -> bool:
@@ -130,6 +142,7 @@ def execute(
         threads=how.threads,
         retries=how.retries,
         environment=how.environment,
+        scratch=scratch_base(plan.local_tmp) / f"curate-{digest(str(folder.root))[:16]}",
     ) as executor:
         for phase in plan.phases:
             if phase.kind == "exchange" and not _pending(plan, manifest, folder, _writer_of(plan, phase)):

@@ -26,7 +26,7 @@ from curate.core.plan import OutputPlan, Phase, Plan
 from curate.fingerprints import finished_units, unit_fingerprints
 from curate.finish import read_published
 from curate.run import is_locked
-from curate.task import load_run
+from curate.saved_run import load_run
 
 if TYPE_CHECKING:
     from rich.console import Console

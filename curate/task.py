@@ -21,13 +21,14 @@ from curate.core.errors import CurateError, Problem, error
 from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder, new_attempt
 from curate.core.manifest import Manifest
-from curate.core.plan import FORMAT, Phase, Plan
+from curate.core.plan import Phase
 from curate.core.stage import Context
 from curate.environment import expand
 from curate.fingerprints import finished_units, read_layout, unit_fingerprints
 from curate.finish import staging_folder
 from curate.io.publish import FileLayout, file_name
 from curate.pipeline import Pipeline
+from curate.saved_run import load_run
 from curate.stages import load as load_stage
 from curate.units import (
     Report,
@@ -44,30 +45,9 @@ from curate.units import (
 _OPEN_EXCHANGE_FILES = 512
 
 
-def load_run(root: Path) -> tuple[Plan, Manifest]:
-    """Plan and manifest of a run folder; R309 if it is none, or of another version."""
-    folder = RunFolder(root)
-    try:
-        plan_text = folder.plan.read_text(encoding="utf-8")
-        manifest_text = folder.manifest.read_text(encoding="utf-8")
-    except FileNotFoundError as cause:
-        raise error(
-            "R307",
-            f"{root} is not a run folder: it has no {Path(cause.filename).name}",
-            help="give the config file",
-        ) from cause
-    try:
-        if (found := json.loads(plan_text).get("format")) != FORMAT:
-            raise error(
-                "R309",
-                f"{root} was made by another version of curate (form {found}, this one reads {FORMAT})",
-                help="use that version, or start anew with --force",
-            )
-        return Plan.from_json(plan_text), Manifest.from_json(manifest_text)
-    except (ValueError, TypeError, KeyError) as cause:
-        raise error(
-            "R309", f"{root} holds a damaged plan or manifest: {cause}", help="start anew with --force"
-        ) from cause
+def scratch_base(local_tmp: str | None) -> Path:
+    """The node-local folder for scratch files: the config's, else the system's."""
+    return Path(expand(local_tmp, os.environ) if local_tmp else tempfile.gettempdir())
 
 
 def build_step(use: str, options: Mapping[str, Any]) -> AnyStep:
@@ -78,9 +58,9 @@ def build_step(use: str, options: Mapping[str, Any]) -> AnyStep:
 
 
 class Worker:
-    """Does units of one run. threads: that this process may use."""
+    """Does units of one run. threads: that this process may use. scratch: where its scratch folder goes."""
 
-    def __init__(self, root: Path, *, threads: int = 1) -> None:
+    def __init__(self, root: Path, *, threads: int = 1, scratch: Path | None = None) -> None:
         self.folder = RunFolder(root)
         self.plan, self.manifest = load_run(root)
         self._threads = threads
@@ -90,7 +70,7 @@ class Worker:
         self._fingerprints: dict[str, dict[int, str]] = {}
         self._exchange: OrderedDict[tuple[str, int], ExchangeReader] = OrderedDict()
         self._scratch = tempfile.TemporaryDirectory(
-            prefix="curate-", dir=expand(self.plan.local_tmp, os.environ) if self.plan.local_tmp else None
+            prefix="curate-", dir=scratch if scratch is not None else scratch_base(self.plan.local_tmp)
         )
         self._space = Workspace(self.plan, self.manifest, self.folder, self._finished, self._layout)
 

@@ -121,7 +121,7 @@ def run_ingest(space: Workspace, phase: Phase, unit: int, attempt: str, report: 
         space.plan.inputs,
         unit,
         {shard: str(path) for shard, path in targets.items()},
-        quarantine=lambda record: bad.append(_bad_row(record, "ingest")),
+        quarantine=lambda record: bad.append(_bad_row(record, READ)),
     )
     rows = sum(s.records for s in result.shards)
     good = sum(s.good for s in result.shards)
@@ -131,7 +131,10 @@ def run_ingest(space: Workspace, phase: Phase, unit: int, attempt: str, report: 
     counter.ledger.by_language[UNDETERMINED] = Tally(
         rows_in=rows, rows_kept=good, rows_quarantined=rows - good, bytes_in=volume, bytes_kept=volume
     )
-    facts = {"file_starts": {str(s.shard): list(s.file_starts) for s in result.shards}}
+    facts = {
+        "records": {str(s.shard): s.records for s in result.shards},
+        "file_starts": {str(s.shard): list(s.file_starts) for s in result.shards},
+    }
     outputs = {f"shard{number}": path for number, path in targets.items()}
     return UnitResult(rows, outputs, counters_json([counter]), bad, facts)
 
@@ -238,7 +241,7 @@ def _partition(output: OutputPlan, record: pa.RecordBatch) -> pa.StringArray | N
 def run_exchange(space: Workspace, phase: Phase, unit: int, attempt: str, report: Report) -> UnitResult:
     """The kept rows of one shard, as they will be published, each under the row group it goes to."""
     output = space.plan.output(phase.output or "")
-    schema = exchange_schema(published_schema(output.columns, available_schema(space), space.plan.language))
+    schema = exchange_schema(published_schema(output.columns, available_schema(space), output.preset))
     path = space.folder.exchange(phase.name, unit, attempt)
     rows = 0
     with ExchangeWriter(path, schema) as writer:
@@ -291,7 +294,7 @@ def run_write(
         "output": output.name,
         "config": space.plan.config,
     }
-    schema = published_schema(output.columns, available_schema(space), space.plan.language)
+    schema = published_schema(output.columns, available_schema(space), output.preset)
     schema = schema.with_metadata(provenance(facts))
     target.parent.mkdir(parents=True, exist_ok=True)
     if output.exchanged:
@@ -335,7 +338,7 @@ def _published_rows(
     """The kept rows of one shard as they will be published: doc, columns, and the row group each one goes to."""
     plan = space.plan
     available = available_schema(space)
-    schema = published_schema(output.columns, available, plan.language)
+    schema = published_schema(output.columns, available, output.preset)
     wanted = needed_columns(output.columns, available, plan.language)
     shard = space.manifest.shards[unit]
     starts = np.asarray(space.file_starts(shard))

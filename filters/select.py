@@ -25,7 +25,7 @@ class SelectConfig(StageConfig):
 
 
 class Select(Selector[SelectConfig]):
-    """`keep` is the condition's value."""
+    """Keeps the rows for which a condition holds."""
 
     Config = SelectConfig
     VERSION: ClassVar[int] = 1

@@ -165,8 +165,8 @@ def config_page() -> str:
     lines += [_story(curate.core.expression).rpartition("\n\n")[0]]
     lines += [
         "",
-        "Null is neither true nor false: `select:` drops such a row with the reason `null`, `when:` and",
-        "`where:` leave it out.",
+        "Null is neither true nor false: `select:` drops such a row with the reason `null`, `when:` lets it pass the",
+        "step untouched, and `where:` does not publish it.",
         "A column that is not there, or a number compared with a text, is an error before any work starts.",
         "",
         "## Overrides",

@@ -29,6 +29,10 @@ def command(config: Path, overrides: tuple[str, ...], run_dir: Path | None, upda
     manifest, plan = session.compiled.manifest, session.compiled.plan
     size = sum(f.size for f in manifest.files)
     click.echo(
-        f"{config}: good. {len(manifest.files)} files, {size / 1e6:,.1f} MB; "
-        f"{len(plan.steps)} steps, {len(plan.outputs)} outputs. Next: curate run {config}"
+        f"{config}: good. {_many(len(manifest.files), 'file')}, {size / 1e6:,.1f} MB; "
+        f"{_many(len(plan.steps), 'step')}, {_many(len(plan.outputs), 'output')}. Next: curate run {config}"
     )
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -37,12 +37,10 @@ def command(
 
     \b
     Example: curate run configs/web.yaml
-    Example: curate run configs/web.yaml --set steps.select.expression="lid__prob >= 0.8"
+    Example: curate run configs/web.yaml --set steps.gopher.min_words=60
     """
-    import sys
-
     from curate.driver import run_config
     from curate.session import Request
 
     request = Request(config, overrides, run_dir, update, force)
-    sys.exit(run_config(request, workers=workers, tasks=tasks))
+    run_config(request, workers=workers, tasks=tasks)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
 
 @click.command()
-@click.argument("run_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("run")
 @click.option("--phase", required=True, help="The phase, as `curate plan` names it.")
 @click.option("--task", "index", type=click.IntRange(min=0), required=True, help="The task's number, from 0.")
 @click.option(
     "--tasks", type=click.IntRange(min=1), required=True, help="How many tasks the phase is divided into."
 )
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads to use.")
-def command(run_dir: Path, phase: str, index: int, tasks: int, threads: int) -> None:
+def command(run: str, phase: str, index: int, tasks: int, threads: int) -> None:
     """Do one task of a phase that has been planned in a run folder.
 
     Units that are done are left alone, so a task can be repeated. The phases before it must be done.
@@ -24,6 +23,7 @@ def command(run_dir: Path, phase: str, index: int, tasks: int, threads: int) -> 
     \b
     Example: curate task runs/web --phase pass1 --task 0 --tasks 4
     """
+    from curate.commands.find_run import find_run
     from curate.core.errors import error
     from curate.core.plan import pack
     from curate.fingerprints import finished_units, unit_fingerprints, unit_sizes
@@ -31,7 +31,7 @@ def command(run_dir: Path, phase: str, index: int, tasks: int, threads: int) -> 
     from curate.task import Worker
 
     use_kernel_cache()
-    worker = Worker(run_dir.absolute(), threads=threads)
+    worker = Worker(find_run(run), threads=threads)
     try:
         names = [p.name for p in worker.plan.phases]
         if phase not in names:

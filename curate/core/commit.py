@@ -17,6 +17,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class Done:
         return json.dumps(dataclasses.asdict(self), ensure_ascii=True)
 
     @staticmethod
-    def from_dict(raw: Mapping[str, Any]) -> Done:
+    def from_dict(raw: Any) -> Done:
         """TypeError, KeyError or AttributeError if it is no record."""
         return Done(**{**raw, "outputs": {k: Output(**v) for k, v in raw["outputs"].items()}})
 
@@ -106,14 +107,15 @@ def remove_outputs(folder: RunFolder, done: Done) -> None:
 
 def read_done(folder: RunFolder, phase: str) -> dict[int, list[Done]]:
     """Every done record of a phase by unit, whatever its fingerprint."""
-    found: dict[int, list[Done]] = {}
-    merged = folder.all_done(phase)
-    if merged.exists():
-        for done in _load(merged, list):
-            found.setdefault(done.unit, []).append(done)
+    # Single files first: when they vanish under a reader's eyes, the merged file already has them.
+    single = []
     place = folder.done_folder(phase)
     for path in sorted(place.glob("[0-9]*.json")) if place.exists() else ():
-        (done,) = _load(path, dict)
+        with suppress(FileNotFoundError):
+            single += _load(path, dict)
+    merged = folder.all_done(phase)
+    found: dict[int, list[Done]] = {}
+    for done in (*(_load(merged, list) if merged.exists() else ()), *single):
         if all(done.fingerprint != other.fingerprint for other in found.get(done.unit, [])):
             found.setdefault(done.unit, []).append(done)
     return found

@@ -55,13 +55,6 @@ class CurateError(Exception):
         self.exit_code = exit_code if exit_code is not None else _exit_code(self.problems)
         super().__init__("; ".join(f"{p.code}: {p.message}" for p in self.problems))
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (self.problems, self.exit_code))
-
-
-def _rebuild(problems: tuple[Problem, ...], exit_code: int) -> CurateError:
-    return CurateError(problems, exit_code=exit_code)
-
 
 def _exit_code(problems: tuple[Problem, ...]) -> int:
     return 1 if any(p.code.startswith("R") for p in problems) else 2

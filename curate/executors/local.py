@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,27 +53,43 @@ class _Process:
 
 
 class LocalExecutor:
-    """Runs phases with `workers` processes of `threads` threads. Use as a context manager: leaving it ends them."""
+    """Runs phases with `workers` processes of `threads` threads. Use as a context manager: leaving it ends them.
+
+    scratch: a folder for the workers' scratch files, of this run alone. A killed worker leaves its files there, so it is
+    emptied at the start and removed at the end; the run's lock must be held.
+    """
 
     def __init__(
-        self, root: Path, *, workers: int, threads: int, retries: int, environment: Mapping[str, str]
+        self,
+        root: Path,
+        *,
+        workers: int,
+        threads: int,
+        retries: int,
+        environment: Mapping[str, str],
+        scratch: Path,
     ) -> None:
         self._root = root
         self._workers = workers
         self._threads = threads
         self._retries = retries
         self._environment = dict(environment)
+        self._scratch = scratch
         self._selector = selectors.DefaultSelector()
         self._processes: list[_Process] = []
         self._started = 0
 
     def __enter__(self) -> LocalExecutor:
+        if self._scratch.exists():
+            shutil.rmtree(self._scratch)
+        self._scratch.mkdir(parents=True)
         return self
 
     def __exit__(self, *exception: object) -> None:
         for worker in list(self._processes):
             self._end(worker)
         self._selector.close()
+        shutil.rmtree(self._scratch)
 
     def run(
         self,
@@ -109,7 +126,15 @@ class LocalExecutor:
         command = [sys.executable, "-m", "curate.executors.worker", str(self._root)]
         with log.open("ab") as file:
             process = subprocess.Popen(
-                [*command, "--threads", threads, "--parent", str(os.getpid())],
+                [
+                    *command,
+                    "--threads",
+                    threads,
+                    "--scratch",
+                    str(self._scratch),
+                    "--parent",
+                    str(os.getpid()),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,

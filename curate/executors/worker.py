@@ -32,13 +32,14 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("root", type=Path)
     arguments.add_argument("--threads", type=int, default=1)
+    arguments.add_argument("--scratch", type=Path)
     arguments.add_argument("--parent", type=int, required=True)
     given = arguments.parse_args()
     die_with_parent(given.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
-    serve(given.root, given.threads, sys.stdin, events)
+    serve(given.root, given.threads, given.scratch, sys.stdin, events)
 
 
 def die_with_parent(parent: int) -> None:
@@ -49,7 +50,7 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def serve(root: Path, threads: int, requests: TextIO, events: TextIO) -> None:
+def serve(root: Path, threads: int, scratch: Path | None, requests: TextIO, events: TextIO) -> None:
     """Do units until standard input ends. A unit that fails is reported, and the worker goes on."""
     import pyarrow as pa
 
@@ -57,7 +58,7 @@ def serve(root: Path, threads: int, requests: TextIO, events: TextIO) -> None:
 
     pa.set_cpu_count(threads)
     pa.set_io_thread_count(max(1, threads))
-    worker = Worker(root, threads=threads)
+    worker = Worker(root, threads=threads, scratch=scratch)
     _send(events, event="ready")
     try:
         for line in requests:

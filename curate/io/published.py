@@ -84,9 +84,10 @@ def _candidates(language: str, available: pa.Schema) -> tuple[str | None, str | 
 
 
 def published_schema(
-    columns: tuple[tuple[str, str], ...], available: pa.Schema, language: str | None
+    columns: tuple[tuple[str, str], ...], available: pa.Schema, preset: str | None
 ) -> pa.Schema:
-    """Types of the published columns; a step's column keeps its metadata."""
+    """Types of the published columns: a preset's own, else as they are; a step's column keeps its metadata."""
+    promised = {name: _TYPES[kind] for name, _, kind in _FINEWEB2} if preset is not None else {}
     fields = []
     for name, source in columns:
         if source.startswith("@null:"):
@@ -94,7 +95,8 @@ def published_schema(
         elif source.startswith("@"):
             fields.append(pa.field(name, pa.string()))
         else:
-            fields.append(available.field(source).with_name(name))
+            field = available.field(source).with_name(name)
+            fields.append(field.with_type(promised.get(name, field.type)))
     return pa.schema(fields)
 
 

@@ -47,10 +47,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Fault:
-    """A shell command at an exact moment of a run; see `injected/sitecustomize.py`."""
+    """What happens at an exact moment of a run; see `injected/sitecustomize.py`."""
 
     at: str
-    do: str = "kill -KILL $SELF"
+    do: str = "kill SIGKILL SELF"
     matching: str = ""
     call: int = 1
     when: str = "before"

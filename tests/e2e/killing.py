@@ -7,18 +7,18 @@ stays the attempt's that did it, and no more units are worked on twice than were
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from tests.corpus import rows, write_jsonl, write_parquet
 from tests.e2e.cli import Fault, Place, Result
-from tests.e2e.run_folder import attempts, done_records, published, strays
+from tests.e2e.run_folder import attempts, published, strays
 
-KILL_WORKER: Final = "kill -KILL $SELF"
-KILL_PARENT: Final = "kill -KILL $PARENT; sleep 1"
-KILL_SELF: Final = "kill -KILL $SELF"
-KILL_GROUP: Final = "kill -KILL -- -$GROUP"
+Outputs = dict[str, dict[str, str]]
+
+KILL_SELF: Final = "kill SIGKILL SELF"
+KILL_PARENT: Final = "kill SIGKILL PARENT"
+KILL_GROUP: Final = "kill SIGKILL GROUP"
 
 OUTPUTS: Final = ("all", "some")
 CONFIG: Final = """
@@ -34,57 +34,54 @@ steps:
   - {select: n >= 3, as: late}
   - {select: n % 7 != 0, as: sevenths}
 publish:
-  - {name: all, path: out/all, shard: 20KB}
-  - {name: some, path: out/some, where: n < 60, partition_by: language, shard: 10KB, shuffle: 3}
+  - {name: all, path: out/all, shard: 60KB}
+  - {name: some, path: out/some, where: n < 60, partition_by: language, shard: 40KB, shuffle: 3}
 """
-#: Units of the phases that read shards; how many files are written depends on the rows.
-SHARDS: Final = 11
 
 
 class Job:
-    """One job in its own folder, and what it has done so far."""
+    """One job in its own folder, and what it has done so far. undisturbed: the outputs that a run without faults has."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, undisturbed: Outputs | None = None) -> None:
         self.place = place
+        self.undisturbed = undisturbed
         self.run_folder = place / "runs/job"
         self.log = place.root.parent / "units.txt"
-        self.at_risk = 0
+        self.in_flight = 0
+        self.replaced: str | tuple[str, ...] = ".exchange"  # phases whose records may go: their rows are published, or of an earlier config
         write_inputs(place / "in")
         place.config(CONFIG)
 
     def run(self, *faults: Fault, workers: int = 2) -> Result:
         """Try once; nothing that was done before may be done again."""
         before = attempts(self.run_folder)
-        started = Fault("curate.task:Worker._unit", f"echo $WORDS >> {self.log}", call=0)
-        result = self.place.run(faults=[started, *faults], workers=workers)
+        log = Fault("curate.task:Worker._unit", f"log {self.log}", call=0)
+        result = self.place.run(faults=[log, *faults], workers=workers)
         now = attempts(self.run_folder)
-        kept = {key: attempt for key, attempt in before.items() if key in now}
-        assert kept == {key: now[key] for key in kept}, "a unit that was done was done again"
-        gone = {phase for phase, _ in before.keys() - now.keys()}
-        assert all(phase.endswith(".exchange") for phase in gone), f"records of {gone} are lost"
-        self.at_risk += workers * sum(fault.by != "parent" for fault in faults) + workers * (result.code != 0)
+        gone = {phase for phase, *_ in before.keys() - now.keys()}
+        assert all(phase.endswith(self.replaced) for phase in gone), f"records of {gone} are lost"
+        again = [key for key in before.keys() & now.keys() if before[key] != now[key]]
+        assert again == [], "these were done and have been done again"
+        self.in_flight += len(faults) + (workers if result.code else 0)
         return result
 
-    def stopped(self, *faults: Fault, workers: int = 2) -> None:
-        """Try once, with a fault that ends the run itself."""
+    def killed(self, *faults: Fault, workers: int = 2) -> None:
+        """Try once, with a fault that kills the run itself."""
         result = self.run(*faults, workers=workers)
         assert result.code == -signal.SIGKILL, (result.code, result.err)
 
     def finished(self, *faults: Fault, workers: int = 2) -> None:
         """Try once more: now the run ends well, as if nothing had happened."""
-        result = self.run(*faults, workers=workers)
-        result.succeeded()
+        self.run(*faults, workers=workers).succeeded()
         assert self.outputs() == self.undisturbed
         assert strays(self.run_folder, *(self.place / "out" / name for name in OUTPUTS)) == []
-        assert list(self.place.scratch.iterdir()) == []
         report = self.place.report()
         assert (report["state"], report["balanced"], report["failure"]) == ("done", True, None)
-        started = self.log.read_text().splitlines()
-        assert len(started) - len(set(started)) <= self.at_risk
+        units = [" ".join(line.split()[:3]) for line in self.log.read_text().splitlines()]
+        assert len(units) - len(set(units)) <= self.in_flight, "more was done twice than was in flight"
+        assert list(self.place.scratch.iterdir()) == []
 
-    undisturbed: dict[str, dict[str, str]]
-
-    def outputs(self) -> dict[str, dict[str, str]]:
+    def outputs(self) -> Outputs:
         return {name: published(self.place / "out" / name) for name in OUTPUTS}
 
 
@@ -94,6 +91,3 @@ def write_inputs(folder: Path) -> None:
     for number in range(5):
         write_jsonl(folder / f"{number}.jsonl", rows(f"j{number}", 15 * number), broken=number % 2)
 
-
-def units_of(job: Job, phase: str) -> Sequence[int]:
-    return sorted(done_records(job.run_folder).get(phase, {}))

@@ -28,10 +28,10 @@ def done_records(run: Path) -> dict[str, dict[int, Record]]:
     return found
 
 
-def attempts(run: Path) -> dict[tuple[str, int], str]:
-    """(phase, unit) → the attempt whose outputs count."""
+def attempts(run: Path) -> dict[tuple[str, int, str], str]:
+    """(phase, unit, fingerprint) → the attempt whose outputs count."""
     return {
-        (phase, unit): record["attempt"]
+        (phase, unit, record["fingerprint"]): record["attempt"]
         for phase, records in done_records(run).items()
         for unit, record in records.items()
     }

@@ -5,6 +5,7 @@ A fixture gets an empty working folder and raises the error.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,16 @@ import pytest
 from curate import models_cli, stages
 from curate.commands.find_run import find_run
 from curate.config import Loaded, load
+from curate.contract import checked_column
+from curate.core.batch import DocBatch
 from curate.core.layout import RunFolder
 from curate.core.models import models_folder, pull, require
+from curate.core.plan import StepPlan
 from curate.core.stage import Context
+from curate.driver import run_config
+from curate.executors.local import LocalExecutor
+from curate.explain import explain
+from curate.progress import Progress
 from curate.run import locked
 from curate.session import Request, prepare
 from curate.task import disk_error
@@ -216,3 +224,59 @@ def _in_use(place: Place) -> None:
     folder = RunFolder(place.folder / "runs/web")
     with locked(folder), locked(folder):
         pass
+
+
+def _run(place: Place, text: str = "") -> Path:
+    """A finished run in the folder; returns its root."""
+    place.documents()
+    place.patch.setattr("curate.driver._show_report", lambda folder: None)
+    run_config(Request(place.write("input: {path: data/*.parquet}\n" + text)), workers=1, tasks=None)
+    return place.folder / "runs" / "web"
+
+
+@provokes("R303")
+def _step_breaks_its_contract(place: Place) -> None:
+    plan = StepPlan("toy", "filters.toy", {}, 1, "annotator", None, False, (), {}, "filters.toy")
+    batch = DocBatch(pa.RecordBatch.from_pydict({"text": ["a", "b"]}))
+    checked_column(plan, "words_count", pa.array([1]), pa.int64(), batch)
+
+
+@provokes("R304")
+def _worker_cannot_live(place: Place) -> None:
+    executor = LocalExecutor(
+        place.folder, workers=1, threads=1, retries=0, environment={}, scratch=place.folder / "tmp"
+    )
+    with Progress() as listener, executor:
+        executor.run("pass1", [[0]], listener, lambda unit: {})
+
+
+@provokes("R305")
+def _numbers_that_do_not_add_up(place: Place) -> None:
+    root = _run(place)
+    (counters,) = (root / "counters" / "pass1").iterdir()
+    text = counters.read_text()
+    assert '"rows_kept": 2' in text
+    counters.write_text(text.replace('"rows_kept": 2', '"rows_kept": 1'))
+    _run(place)
+
+
+@provokes("R306")
+def _damaged_done_file(place: Place) -> None:
+    root = _run(place)
+    (done,) = (root / "done" / "pass1").iterdir()
+    done.write_text("{")
+    _run(place)
+
+
+@provokes("R308")
+def _no_such_document(place: Place) -> None:
+    explain(_run(place), "no such id")
+
+
+@provokes("R310")
+def _interrupted(place: Place) -> None:
+    def stop(*arguments: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    place.patch.setattr("curate.progress.Progress.phase_started", stop)
+    _run(place)

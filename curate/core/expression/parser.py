@@ -44,6 +44,9 @@ _TOKEN: Final = re.compile(
 )
 _INT64: Final = 2**63
 
+#: What to do about an expression that stops making sense.
+_EXAMPLE: Final = "write it like lid__prob >= 0.65 and source = 'wiki'"
+
 
 @dataclass(frozen=True)
 class Token:
@@ -165,8 +168,18 @@ class _Parser:
     def unexpected(self, expected: str) -> NoReturn:
         token = self.now
         if token.kind == "end":
-            _fail(f"the expression ends too early: {expected}", "", max(0, token.offset - 1), 1)
-        _fail(f"unexpected '{token.text[:50]}': {expected}", "", token.offset, token.length)
+            _fail(
+                f"the expression ends too early: {expected}",
+                _EXAMPLE,
+                max(0, token.offset - 1),
+                1,
+            )
+        _fail(
+            f"unexpected '{token.text[:50]}': {expected}",
+            _EXAMPLE,
+            token.offset,
+            token.length,
+        )
 
     def expression(self, binding: int) -> tree.Node:
         """What stands here and holds together at least as tightly as `binding` (see the nodes' own)."""
@@ -227,11 +240,21 @@ class _Parser:
         written = ("-" if sign == "-" else "") + token.text
         if token.text.isdigit():
             if len(token.text) > 20 or not -_INT64 <= int(written) < _INT64:
-                _fail("the number is too large for 64 bits", "", token.offset, token.length)
+                _fail(
+                    "the number is too large for 64 bits",
+                    "write it as a float, such as 1e30",
+                    token.offset,
+                    token.length,
+                )
             return int(written)
         value = float(written)
         if value in (float("inf"), float("-inf")):
-            _fail("the number is too large for 64 bits", "", token.offset, token.length)
+            _fail(
+                "the number is too large for 64 bits",
+                "write it as a float, such as 1e30",
+                token.offset,
+                token.length,
+            )
         return value
 
     def spanned(self, node: type[tree.Not] | type[tree.Negate], start: int, part: tree.Node) -> tree.Node:

@@ -58,7 +58,9 @@ class Checker:
         kind = self.kind(node)
         if kind in ("bool", "unknown"):
             return
-        help = f"compare it, such as {node} > 0" if kind == "number" else ""
+        help = (
+            f"compare it, such as {node} > 0" if kind == "number" else "write a comparison, or `is not null`"
+        )
         if kind == "text":
             help = f"compare it, such as {node} = '…'"
         self.fault("C206", f"{self.shown(node, kind)} stands where true or false is needed", help, node)
@@ -129,7 +131,8 @@ class Checker:
     def needs(self, node: tree.Node, wanted: Kind, message: str) -> None:
         kind = self.kind(node)
         if kind not in (wanted, "unknown"):
-            self.fault("C206", f"{message}, and {self.shown(node, kind)} is none", "", node)
+            help = f"give it a {_SHOWN[wanted]}, or a column of that type"
+            self.fault("C206", f"{message}, and {self.shown(node, kind)} is none", help, node)
 
     def call(self, node: tree.Call) -> Kind:
         argument = node.arguments[0]
@@ -139,7 +142,7 @@ class Checker:
                 self.fault(
                     "C206",
                     f"len takes text or a list, and {self.shown(argument, kind)} is neither",
-                    "",
+                    "compare the value itself",
                     argument,
                 )
             return "number"
@@ -163,16 +166,25 @@ class Checker:
             self.language_named(column, literal)
         if kinds[0] == kinds[1]:
             if kinds[0] in ("list", "other"):
-                self.fault("C206", f"{self.shown(left, kinds[0])} cannot be compared", "", whole)
+                self.fault(
+                    "C206",
+                    f"{self.shown(left, kinds[0])} cannot be compared",
+                    "use `len(…)` or `is null`",
+                    whole,
+                )
             elif kinds[0] == "bool" and operator not in ("=", "!="):
-                self.fault("C206", f"`{operator}` cannot compare true and false", "", whole)
+                self.fault("C206", f"`{operator}` cannot compare true and false", "use `=` or `!=`", whole)
             return
         if self.time(left, right, kinds):
             return
-        help = ""
+        help = "compare values of one type"
         for side, other in ((left, right), (right, left)):
             if isinstance(side, tree.Literal) and isinstance(side.value, str) and kind_is_number(other, self):
-                help = f"write {side.value} without quotes" if _is_number(side.value) else ""
+                help = (
+                    f"write {side.value} without quotes"
+                    if _is_number(side.value)
+                    else "compare it with a number"
+                )
             elif isinstance(side, tree.Literal) and not isinstance(side.value, str) and "text" in kinds:
                 help = f"put it in quotes: '{side}'"
         self.fault(

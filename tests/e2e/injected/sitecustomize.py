@@ -3,11 +3,11 @@
 `CURATE_TEST_FAULTS` is a JSON list of
 
     {"at": "curate.core.commit:write_done", "when": "before" | "after", "matching": "pass1", "call": 3,
-     "by": "worker" | "parent" | "any", "do": "kill -KILL $SELF", "count": "/tmp/…/0"}
+     "by": "worker" | "parent" | "any", "do": "kill SIGKILL SELF", "count": "/tmp/…/0"}
 
-The shell command `do` is run at the call-th call of `at`, counted over all processes of the run, whose arguments match the
-regular expression (`call` 0: at every one). It finds SELF, PARENT and GROUP in its environment. Product code has no hooks:
-functions are wrapped when their module is imported.
+`do` happens at the call-th call of `at`, counted over all processes of the run, whose arguments match the regular expression
+(`call` 0: at every one): `kill SIGKILL SELF` (or PARENT, or GROUP), `log FILE` (writes the arguments down), or a shell command.
+Product code has no hooks: functions are wrapped when their module is imported.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -60,11 +61,17 @@ def _number(folder: str) -> int:
 def _strike(fault: dict[str, Any], words: str) -> None:
     if fault["by"] not in ("any", _ROLE) or not re.search(fault["matching"], words):
         return
-    if fault["call"] in (0, _number(fault["count"])):
-        names = {"SELF": os.getpid(), "PARENT": os.getppid(), "GROUP": os.getpgid(0)}
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        numbers = {name: str(value) for name, value in names.items()}
-        subprocess.run(["sh", "-c", fault["do"]], env={**environment, **numbers, "WORDS": words}, check=False)
+    if fault["call"] not in (0, _number(fault["count"])):
+        return
+    verb, *rest = fault["do"].split()
+    if verb == "log":
+        with open(rest[0], "a", encoding="utf-8") as file:
+            file.write(words + "\n")
+    elif verb == "kill":
+        target = {"SELF": os.getpid(), "PARENT": os.getppid(), "GROUP": -os.getpgid(0)}[rest[1]]
+        os.kill(target, signal.Signals[rest[0]])
+    else:
+        subprocess.run(fault["do"], shell=True, check=True)
 
 
 def _wrapped(original: Callable[..., Any], faults: list[dict[str, Any]]) -> Callable[..., Any]:

@@ -1,0 +1,37 @@
+"""Plan and manifest of a run folder, read back by whoever works in it or looks at it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from curate.core.errors import error
+from curate.core.layout import RunFolder
+from curate.core.manifest import Manifest
+from curate.core.plan import FORMAT, Plan
+
+
+def load_run(root: Path) -> tuple[Plan, Manifest]:
+    """Plan and manifest of a run folder; R309 if it is none, or of another version."""
+    folder = RunFolder(root)
+    try:
+        plan_text = folder.plan.read_text(encoding="utf-8")
+        manifest_text = folder.manifest.read_text(encoding="utf-8")
+    except FileNotFoundError as cause:
+        raise error(
+            "R307",
+            f"{root} is not a run folder: it has no {Path(cause.filename).name}",
+            help="give the config file",
+        ) from cause
+    try:
+        if (found := json.loads(plan_text).get("format")) != FORMAT:
+            raise error(
+                "R309",
+                f"{root} was made by another version of curate (form {found}, this one reads {FORMAT})",
+                help="use that version, or start anew with --force",
+            )
+        return Plan.from_json(plan_text), Manifest.from_json(manifest_text)
+    except (ValueError, TypeError, KeyError) as cause:
+        raise error(
+            "R309", f"{root} holds a damaged plan or manifest: {cause}", help="start anew with --force"
+        ) from cause
