@@ -333,7 +333,6 @@ def _provenance(loaded: Loaded) -> dict[str, Any]:
             {"use": s.use, "as": s.name, "when": s.when, "mode": s.mode, **s.options.model_dump(mode="json")}
             for s in config.steps
         ],
-        "publish": [p.model_dump(mode="json", exclude={"path"}) for p in config.publish],
     }
 
 
@@ -358,7 +357,14 @@ def _phases(
             "exchange", _VERSIONS["exchange"], upstream, language, output.selection(), output.arrangement()
         )
         written = digest(
-            "write", _VERSIONS["write"], spread, __version__, config, output.licence, output.title
+            "write",
+            _VERSIONS["write"],
+            spread,
+            __version__,
+            config,
+            output.provenance(),
+            output.licence,
+            output.title,
         )
         phases.append(Phase(f"{output.name}.count", "count", counted, output=output.name))
         if output.exchanged:

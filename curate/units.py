@@ -288,12 +288,7 @@ def run_write(
     """One published file, from the exchange files of all shards."""
     output = space.plan.output(phase.output or "")
     layout = space.layout(output.name)
-    facts = {
-        "curate": __version__,
-        "name": space.plan.name,
-        "output": output.name,
-        "config": space.plan.config,
-    }
+    facts = {"curate": __version__, "config": space.plan.config, "output": output.provenance()}
     schema = published_schema(output.columns, available_schema(space), output.preset)
     schema = schema.with_metadata(provenance(facts))
     target.parent.mkdir(parents=True, exist_ok=True)

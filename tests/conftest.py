@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
 from curate.kernels import use_kernel_cache
 
 use_kernel_cache()
+pytest.register_assert_rewrite("tests.e2e.cli", "tests.e2e.killing")

@@ -86,6 +86,18 @@ class OutputPlan:
         """What decides which rows are published and how they are counted."""
         return [self.name, self.where, self.partition_by]
 
+    def provenance(self) -> dict[str, Any]:
+        """What its files say about how it was arranged: everything but the path."""
+        return {
+            "name": self.name,
+            "where": self.where,
+            "partition_by": self.partition_by,
+            "shard": self.shard_bytes,
+            "row_group": self.row_group_bytes,
+            "shuffle": self.seed,
+            "columns": self.preset or [list(c) for c in self.columns],
+        }
+
     @property
     def exchanged(self) -> bool:
         """Whether rows change places on the way: with a shuffle or partitions, an exchange comes before the writing."""

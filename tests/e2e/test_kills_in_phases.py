@@ -14,7 +14,7 @@ from tests.e2e.cli import Fault
 from tests.e2e.killing import KILL_GROUP, KILL_PARENT, KILL_SELF, Job
 
 COMMIT = "curate.core.commit:write_done"
-PHASES = ("ingest", "pass1", "all.count", "some.exchange", "some.write")
+PHASES = ("ingest", "pass1", "all.count", "all.write", "some.exchange", "some.write")
 
 
 @pytest.mark.slow

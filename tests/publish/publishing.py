@@ -91,7 +91,9 @@ class Publisher:
             config["language"] = self.language
         path = self.root / "tiny.yaml"
         with path.open("w", encoding="utf-8") as file:
-            YAML(typ="safe", pure=True).dump(json.loads(json.dumps(config)), file)
+            yaml = YAML(typ="safe", pure=True)
+            yaml.sort_base_mapping_type_on_output = False
+            yaml.dump(json.loads(json.dumps(config)), file)
         return path
 
     def publish(self, *, force: bool = False, tasks: int | None = None, **entry: Any) -> Plan:

@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from curate.cli import COMMANDS, cli
+from curate.cli import COMMANDS, cli, main
 from tests.runtime.project import Project
 
 HEAVY = {"pyarrow", "numpy", "numba", "polars", "pydantic", "rich", "fasttext", "ruamel", "fsspec", "datatrove", "torch"}
@@ -136,17 +136,27 @@ def test_no_command_at_all_shows_the_help() -> None:
         (["models", "path", "lid.177.ftz"], 2, "C207"),
         (["run"], 2, "CONFIG"),
         (["run", "--wrokers", "2"], 2, "--workers"),
-        (["task", "none", "--phase", "pass1", "--task", "0", "--tasks", "1"], 2, "none"),
+        (["task", "none", "--phase", "pass1", "--task", "0", "--tasks", "1"], 1, "R307"),
     ],
 )
 def test_what_is_wrong_is_said_without_a_traceback(
-    arguments: list[str], status: int, says: str, tmp_path: Path
+    arguments: list[str],
+    status: int,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = curate(*arguments, cwd=tmp_path)
-    assert "Traceback" not in done.stderr
-    assert done.returncode == status, done.stderr
-    assert says in done.stderr
-    assert done.stdout == ""
+    """What the installed command calls, in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["curate", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = capsys.readouterr()
+    assert ended.value.code == status, shown.err
+    assert says in shown.err
+    assert "Traceback" not in shown.err
+    assert shown.out == ""
 
 
 def test_a_run_folder_without_a_plan_is_no_run_for_a_task(tmp_path: Path) -> None:

@@ -115,7 +115,10 @@ def _tokens(text: str) -> list[Token]:
         if kind == "number" and (glued := re.compile(r"\w+").match(text, at)):
             begun = match.start()
             _fail(
-                f"'{(found + glued[0])[:50]}' is neither a number nor a name", "", begun, glued.end() - begun
+                f"'{(found + glued[0])[:50]}' is neither a number nor a name",
+                "put text in quotes",
+                begun,
+                glued.end() - begun,
             )
     tokens.append(Token("end", "", len(text), 1))
     return tokens
@@ -376,5 +379,10 @@ class _Parser:
                 _fail("null in a list matches nothing", help, option.offset, option.length)
             options.append(tree.Literal(sign.offset, self.last_end - sign.offset, option.value))
         if not options:
-            _fail("the list after `in` is empty", "", opened.offset, self.last_end - opened.offset)
+            _fail(
+                "the list after `in` is empty",
+                "put values between the brackets",
+                opened.offset,
+                self.last_end - opened.offset,
+            )
         return tuple(options)
