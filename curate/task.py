@@ -26,7 +26,7 @@ from curate.core.stage import Context
 from curate.environment import expand
 from curate.fingerprints import finished_units, read_layout, unit_fingerprints
 from curate.finish import staging_folder
-from curate.io.publish import FileLayout, file_name
+from curate.io.publish import FileLayout
 from curate.pipeline import Pipeline
 from curate.saved_run import load_run
 from curate.stages import load as load_stage
@@ -140,8 +140,7 @@ class Worker:
             return run_count(self._space, phase, unit, report)
         if phase.kind == "exchange":
             return run_exchange(self._space, phase, unit, attempt, report)
-        target = staged_file(self._space, phase, unit)
-        target = target.with_name(f"{target.name}.{attempt}")
+        target = staged_file(self._space, phase, unit, attempt)
         return run_write(self._space, phase, unit, target, self._open_exchange, report)
 
     def _pipeline(self, phase: Phase) -> Pipeline:
@@ -184,12 +183,9 @@ class Worker:
         return self._exchange[key]
 
 
-def staged_file(space: Workspace, phase: Phase, unit: int) -> Path:
+def staged_file(space: Workspace, phase: Phase, unit: int, attempt: str) -> Path:
     """Where a published file waits until all are there: a hidden folder in the output's own folder."""
-    output = space.plan.output(phase.output or "")
-    layout = space.layout(output.name)
-    name = file_name(output, layout, unit).replace("/", "~")
-    return staging_folder(output) / name
+    return staging_folder(space.plan.output(phase.output or "")) / f"{unit:06d}.{attempt}"
 
 
 def located(cause: CurateError, manifest: Manifest, phase: Phase, unit: int) -> CurateError:

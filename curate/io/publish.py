@@ -16,7 +16,9 @@ the number of files is exact.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,9 +167,18 @@ def file_name(output: OutputPlan, layout: FileLayout, file: int) -> str:
 
 
 def folder_name(value: str) -> str:
-    """A partition's value as one folder name; never hidden, never `..`, never with a separator."""
-    name = quote(value, safe=" +,=@()-_.~", encoding="utf-8", errors="strict") or "%00"
-    return "%2E" + name[1:] if name.startswith(".") else ("%5F" + name[1:] if name.startswith("_") else name)
+    """A partition's value as one folder name, distinct for distinct values.
+
+    Odd characters are percent-encoded, so it is never hidden, never `..` and holds no separator; a name too long for a file
+    system ends in a digest of the value instead.
+    """
+    name = quote(value, safe=" +,=@()-_.", encoding="utf-8", errors="strict")
+    if name[:1] in (".", "_"):  # loaders and this tool pass over hidden folders
+        name = f"%{ord(name[0]):02X}{name[1:]}"
+    if len(name) > _FOLDER_BYTES:
+        start = re.sub("%.?$", "", name[: _FOLDER_BYTES - 20])  # no half of an escape
+        return f"{start}~{hashlib.sha256(value.encode()).hexdigest()[:16]}"
+    return name or "%empty"
 
 
 def write_file(path: Path, groups: Iterable[pa.RecordBatch], schema: pa.Schema) -> tuple[int, int]:
@@ -197,6 +208,8 @@ def write_file(path: Path, groups: Iterable[pa.RecordBatch], schema: pa.Schema) 
     return rows, volume
 
 
+#: Longest folder name, in bytes; file systems allow 255.
+_FOLDER_BYTES: Final = 200
 #: Columns whose values hardly ever repeat.
 _UNIQUE: Final = ("text", "id", "url", "doc")
 

@@ -111,7 +111,8 @@ class Place:
             self._struck += 1
             counts = self.root.parent / f"{self.root.name}-faults" / str(self._struck)
             listed = [{**vars(f), "count": str(counts / str(number))} for number, f in enumerate(faults)]
-            variables |= {"PYTHONPATH": _INJECTED, "CURATE_TEST_FAULTS": json.dumps(listed)}
+            paths = [_INJECTED, *filter(None, [os.environ.get("PYTHONPATH")])]
+            variables |= {"PYTHONPATH": os.pathsep.join(paths), "CURATE_TEST_FAULTS": json.dumps(listed)}
         return subprocess.Popen(
             [*prefix, CURATE, *map(str, arguments)],
             cwd=self.root,
