@@ -275,7 +275,7 @@ def _published(documents: Documents, document: Document, record: pa.RecordBatch)
             name = _file_of(documents, document, output, record)
         except LookupError:
             name = None
-        complete = read_published(documents.folder, output.name)[1]
+        complete = read_published(documents.folder, output)[1]
         path = str(Path(output.path) / name) if name is not None else None
         yield {"output": output.name, "complete": complete, "partition": partition, "path": path}
 

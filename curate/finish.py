@@ -28,7 +28,7 @@ MARKER = ".curate.json"
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A file of an output. name: below the output's folder; attempt: whose work it is; text_bytes: of all its columns."""
+    """A file of an output. name: below the output's folder; attempt: whose work it is; bytes: on disk."""
 
     unit: int
     name: str
@@ -43,12 +43,17 @@ def staging_folder(output: OutputPlan) -> Path:
     return Path(output.path) / f".{output.name}.staging"
 
 
-def read_published(folder: RunFolder, output: str) -> tuple[list[PublishedFile], bool]:
-    """What stands in the output folder by our own record, and whether that set is complete."""
-    path = folder.published(output)
+def read_published(folder: RunFolder, output: OutputPlan) -> tuple[list[PublishedFile], bool]:
+    """What stands in the output's folder by our own record, and whether that set is complete.
+
+    A record of another folder, from before the config's `path` was changed, says nothing about this one.
+    """
+    path = folder.published(output.name)
     if not path.exists():
         return [], False
     raw = json.loads(path.read_text(encoding="utf-8"))
+    if raw["path"] != output.path:
+        return [], False
     return [PublishedFile(**f) for f in raw["files"]], bool(raw["complete"])
 
 
@@ -57,7 +62,7 @@ def in_place(folder: RunFolder, output: OutputPlan, done: Done) -> bool:
     staged = done.outputs["file"]
     if _size(Path(staged.path)) == staged.bytes:
         return True
-    files, _ = read_published(folder, output.name)
+    files, _ = read_published(folder, output)
     return any(
         f.unit == done.unit
         and f.attempt == done.attempt
@@ -87,10 +92,10 @@ def finish(
         )
         for unit in sorted(done)
     ]
-    before, complete = read_published(folder, output.name)
+    before, complete = read_published(folder, output)
     if complete and before == files and all(_size(root / f.name) == f.bytes for f in files):
         return files
-    old = {f.name for f in before} | set(_marked(root, output, run))
+    old = {f.name for f in before} | set(_marked(root, run))
     _record(folder, output, files, complete=False, superseded=sorted(old - {f.name for f in files}))
     _remove_superseded(folder, output)
     for file in files:
@@ -114,7 +119,12 @@ def _record(
     superseded: list[str],
 ) -> None:
     """Write what stands, or is about to stand, in the output folder."""
-    raw = {"complete": complete, "superseded": superseded, "files": [vars(f) for f in files]}
+    raw = {
+        "path": output.path,
+        "complete": complete,
+        "superseded": superseded,
+        "files": [vars(f) for f in files],
+    }
     write_atomically(folder.published(output.name), json.dumps(raw, indent=0, ensure_ascii=True) + "\n")
 
 
@@ -145,33 +155,47 @@ def _marker(run: str, output: OutputPlan, files: list[PublishedFile]) -> str:
     return json.dumps(raw, indent=0, ensure_ascii=True) + "\n"
 
 
-def _marked(root: Path, output: OutputPlan, run: str) -> list[str]:
-    """Files in the folder that an earlier run of the same name published as the same output."""
+def _marked(root: Path, run: str) -> list[str]:
+    """Files in the folder that an earlier run of the same name published there."""
     path = root / MARKER
     if not path.exists():
         return []
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        same = (raw["run"], raw["output"]) == (run, output.name)
-        return [str(name) for name, _ in raw["files"]] if same else []
+        names = [str(name) for name, _ in raw["files"]] if raw["run"] == run else []
+        return [n for n in names if _stays_inside(n)]
     except (ValueError, KeyError, TypeError):
         return []
 
 
+def _stays_inside(name: str) -> bool:
+    """Whether a name from a marker is one that curate gives: a Parquet file in the folder, at most one level down."""
+    parts = Path(name).parts
+    return (
+        name.endswith(".parquet") and len(parts) <= 2 and ".." not in parts and not Path(name).is_absolute()
+    )
+
+
 def foreign_files(folder: RunFolder, output: OutputPlan, run: str) -> Problem | None:
-    """C205 if the output folder holds Parquet files that are not ours to replace."""
+    """C205 if the output folder holds Parquet files, or a `README.md`, that are not ours to replace."""
     root = Path(output.path)
     if not root.is_dir():
         return None
-    files, _ = read_published(folder, output.name)
-    ours = {root / f.name for f in files} | {root / name for name in _marked(root, output, run)}
+    files, _ = read_published(folder, output)
+    ours = {root / f.name for f in files} | {root / name for name in _marked(root, run)}
     staging = staging_folder(output)
     strange = [p for p in sorted(root.rglob("*.parquet")) if p not in ours and staging not in p.parents]
-    if not strange:
+    card = root / "README.md"
+    if not strange and (ours or not card.exists()):
         return None
+    if not strange:
+        message = f"the folder of output '{output.name}' holds {card}, which this run did not write"
+        return Problem(
+            "C205", message, "choose another `path`, or move that file away: the data card is written there"
+        )
     return Problem(
         "C205",
-        f"the folder of output '{output.name}' holds {len(strange)} Parquet files that this run did not write, "
+        f"the folder of output '{output.name}' holds Parquet files that this run did not write ({len(strange)}), "
         f"such as {strange[0]}",
         "choose another `path`, or move those files away: a loader would read both sets as one",
     )

@@ -24,7 +24,7 @@ def load_run(root: Path) -> tuple[Plan, Manifest]:
             help="give the config file",
         ) from cause
     try:
-        if (found := json.loads(plan_text).get("format")) != FORMAT:
+        if (found := dict(json.loads(plan_text)).get("format")) != FORMAT:
             raise error(
                 "R309",
                 f"{root} was made by another version of curate (form {found}, this one reads {FORMAT})",

@@ -88,7 +88,7 @@ class RunState:
         if self.failure is not None and any(p["code"] != INTERRUPTED for p in self.failure):
             return "failed"
         finished = all(self.complete(p) for p in self.phases)
-        published = all(read_published(self.folder, o.name)[1] for o in self.plan.outputs)
+        published = all(read_published(self.folder, o)[1] for o in self.plan.outputs)
         return "done" if finished and published else "pending"
 
 
@@ -175,7 +175,7 @@ def phase_entries(run: RunState) -> list[dict[str, Any]]:
 
 def output_entry(run: RunState, output: OutputPlan) -> dict[str, Any]:
     """What stands in an output's folder. complete: it is all there, and what the plan asks for now."""
-    files, complete = read_published(run.folder, output.name)
+    files, complete = read_published(run.folder, output)
     partitions: dict[str, dict[str, int]] = {}
     for file in files if output.partition_by is not None else ():
         entry = partitions.setdefault(file.partition, {"rows": 0, "files": 0, "bytes": 0})

@@ -70,7 +70,6 @@ EXAMPLES: Final[dict[str, dict[str, str]]] = {
         "as": "as: gopher",
         "when": "when: source != 'wiki'",
         "mode": "mode: annotate",
-        "over": "over: passages__spans",
     },
     "publish": {
         "name": "name: pretrain",

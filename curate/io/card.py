@@ -6,10 +6,10 @@ Format: huggingface.co/docs/hub/datasets-manual-configuration.
 
 from __future__ import annotations
 
-import io
-from typing import Any
+import json
 
 from curate import __version__
+from curate.core.columns import UNDETERMINED
 from curate.core.plan import OutputPlan, Plan
 from curate.io.publish import FileLayout, folder_name
 
@@ -35,36 +35,39 @@ def dataset_card(plan: Plan, output: OutputPlan, layout: FileLayout) -> str:
 
 
 def _front_matter(plan: Plan, output: OutputPlan, layout: FileLayout, rows: int) -> str:
-    from ruamel.yaml import YAML
-
-    matter: dict[str, Any] = {"pretty_name": output.title or f"{plan.name} {output.name}"}
+    """Written by hand with every string quoted: loaders read YAML 1.1, to which a bare `no` or `1_000` is no string."""
+    lines = [f"pretty_name: {_quoted(output.title or f'{plan.name} {output.name}')}"]
     if output.licence:
-        matter["license"] = output.licence
+        lines.append(f"license: {_quoted(output.licence)}")
     if output.partition_by is not None and output.partition_by == plan.language:
-        languages = sorted({p.value.split("_")[0] for p in layout.partitions if p.value != "und"})
-        if languages:
-            matter["language"] = languages
-    matter["size_categories"] = [next((name for bound, name in _SIZES if rows < bound), "n>1T")]
-    everything = "*/*.parquet" if output.partition_by is not None else "*.parquet"
-    configs = [_config("default", everything, default=True)]
-    if output.partition_by is not None:
-        configs += [
-            _config(folder_name(p.value), f"{folder_name(p.value)}/*.parquet") for p in layout.partitions
-        ]
-    matter["configs"] = configs
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # ruamel types it as None
-    text = io.StringIO()
-    yaml.dump(matter, text)
-    return text.getvalue()
+        languages = sorted({p.value.split("_")[0] for p in layout.partitions if p.value != UNDETERMINED})
+        lines += ["language:", *(f"- {_quoted(language)}" for language in languages)] if languages else []
+    category = next((name for bound, name in _SIZES if rows < bound), "n>1T")
+    lines += ["size_categories:", f"- {_quoted(category)}", "configs:"]
+    if output.partition_by is None:
+        lines += _config("default", "*.parquet", default=True)
+    else:
+        lines += _config("default", "*/*.parquet", default=True)
+        for folder in (folder_name(p.value) for p in layout.partitions):
+            # `default` is taken by the whole; no folder begins with a bare `%`
+            lines += _config(folder if folder != "default" else "%default", f"{folder}/*.parquet")
+    return "\n".join(lines) + "\n"
 
 
-def _config(name: str, path: str, *, default: bool = False) -> dict[str, Any]:
-    config: dict[str, Any] = {"config_name": name, "data_files": [{"split": "train", "path": path}]}
-    if default:
-        config["default"] = True
-    return config
+def _config(name: str, path: str, *, default: bool = False) -> list[str]:
+    """One configuration: a name by which `datasets` loads these files."""
+    lines = [
+        f"- config_name: {_quoted(name)}",
+        "  data_files:",
+        '  - split: "train"',
+        f"    path: {_quoted(path)}",
+    ]
+    return [*lines, "  default: true"] if default else lines
+
+
+def _quoted(text: str) -> str:
+    """A double-quoted YAML string; JSON's are."""
+    return json.dumps(text)
 
 
 def _body(plan: Plan, output: OutputPlan, layout: FileLayout, rows: int) -> str:

@@ -234,7 +234,7 @@ def exchanged_groups(
         docs = together.column(0).to_numpy()
         key = shuffle_key(output.seed, docs) if output.seed is not None else docs
         ordered = together if _ascending(key) else together.take(pa.array(np.argsort(key)))
-        yield ordered.select(ordered.schema.names[1:])
+        yield ordered.select(list(range(1, ordered.num_columns)))
 
 
 def streamed_groups(

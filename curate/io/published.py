@@ -14,6 +14,7 @@ The preset `fineweb2` gives FineWeb2's columns, in its order (huggingface.co/dat
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Final
 
@@ -125,13 +126,10 @@ def published_batch(
 
 
 def _part(codes: pa.StringArray, index: int) -> pa.StringArray:
-    """`deu` (0) or `Latn` (1) of `deu_Latn`; a code without script gives null for it."""
-    parts = pc.split_pattern(codes, "_", max_splits=1)
-    long_enough = pc.greater(pc.list_value_length(parts), index)
-    first = pc.list_element(parts, 0)
-    if index == 0:
-        return first
-    return pc.if_else(long_enough, pc.utf8_slice_codeunits(codes, 4), pa.scalar(None, pa.string()))
+    """`deu` (0) or `Latn` (1) of `deu_Latn`, split at the first `_`; a code without script gives null for it."""
+    found = pc.extract_regex(codes, "(?s)^(?P<language>[^_]*)(?:_(?P<script>.*))?$")
+    part = pc.struct_field(found, "language" if index == 0 else "script")
+    return part if index == 0 else pc.if_else(pc.equal(part, ""), pa.scalar(None, pa.string()), part)
 
 
 def _top_langs(record: pa.RecordBatch, language: str) -> pa.StringArray:
@@ -152,7 +150,9 @@ def _top_langs(record: pa.RecordBatch, language: str) -> pa.StringArray:
             else pa.array(np.ones(len(names), np.float32))
         )
         lengths = known.to_numpy(zero_copy_only=False).astype(np.int64)
-    pairs = pc.binary_join_element_wise('"', names, '_score": ', scores.cast(pa.string()), "")
+    encoded = names.dictionary_encode()
+    keys = pa.array([json.dumps(f"{name}_score") for name in encoded.dictionary.to_pylist()], pa.string())
+    pairs = pc.binary_join_element_wise(keys.take(encoded.indices), scores.cast(pa.string()), ": ")
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     joined = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), pairs), ", ")
     return pc.binary_join_element_wise("{", joined, "}", "")

@@ -98,9 +98,10 @@ def test_languages_of_the_run_add_up_to_the_whole(report: dict) -> None:
 
 def test_an_output_that_lost_a_file_is_not_complete(workdir: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(workdir / "runs" / "tiny", tmp_path / "tiny")
-    plan = (copy / "plan.json").read_text(encoding="utf-8")
     moved = shutil.copytree(workdir / "out", tmp_path / "out")
-    (copy / "plan.json").write_text(plan.replace(str(workdir / "out"), str(moved)), encoding="utf-8")
+    for record in (copy / "plan.json", *(copy / "published").iterdir()):
+        text = record.read_text(encoding="utf-8")
+        record.write_text(text.replace(str(workdir / "out"), str(moved)), encoding="utf-8")
     assert build_report(copy)["outputs"][1]["complete"]
     next((moved / "english").glob("*.parquet")).unlink()
     report = build_report(copy)

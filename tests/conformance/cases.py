@@ -22,7 +22,9 @@ from curate.stages import kind, load, names
 from curate.task import build_step
 
 #: Options of steps that cannot be built without.
-REQUIRED: dict[str, dict[str, Any]] = {"filters.select": {"expression": "lid__prob >= 0.5 or source == 'wiki'"}}
+REQUIRED: dict[str, dict[str, Any]] = {
+    "filters.select": {"expression": "lid__prob >= 0.5 or source == 'wiki'"}
+}
 
 #: Further options worth a run of their own.
 MORE: dict[str, list[dict[str, Any]]] = {
@@ -40,7 +42,8 @@ LANGUAGE = "lid__lang"
 LONG = 5_000_000
 
 PROSE = {
-    "english": "The committee of the city met on Tuesday to discuss the bridge that engineers have planned.\n" * 7,
+    "english": "The committee of the city met on Tuesday to discuss the bridge that engineers have planned.\n"
+    * 7,
     "german": "Der Ausschuss der Stadt traf sich am Dienstag, um über die neue Brücke zu sprechen.\n" * 7,
     "chinese": "委员会星期二开会讨论工程师为这条河规划的新桥。市长说旧桥不能修了。\n" * 9,
     "short": "Not much.",
@@ -63,7 +66,7 @@ HOSTILE = {
     "no spaces": "x" * 3000,
     "zero width": "a\u200bb\u200cc\u200dd\ufeffe\u00ad",
     "outside the plane": "𝔘𝔫𝔦 𠜎𠜱 \U0010ffff",
-    "markup": "</s> __label__en <|endoftext|> {\"a\": 1}\n",
+    "markup": '</s> __label__en <|endoftext|> {"a": 1}\n',
     "controls": "".join(map(chr, range(1, 32))) + "\x7f",
 }
 
@@ -92,7 +95,9 @@ def steps() -> list[str]:
 
 def cases() -> list[Case]:
     return [
-        Case(name, {**REQUIRED.get(name, {}), **more}) for name in steps() for more in ({}, *MORE.get(name, ()))
+        Case(name, {**REQUIRED.get(name, {}), **more})
+        for name in steps()
+        for more in ({}, *MORE.get(name, ()))
     ]
 
 

@@ -6,6 +6,7 @@ corpus is cut into shards and batches.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,12 @@ def test_a_batch_of_nothing_but_empty_texts(step: AnyStep) -> None:
 
 
 def test_one_very_long_text_among_short_ones(step: AnyStep) -> None:
-    texts = ["The end of the line.", ("Das ist ein Satz mit Wörtern. " * (LONG // 30))[:LONG], "x" * LONG, "Short."]
+    texts = [
+        "The end of the line.",
+        ("Das ist ein Satz mit Wörtern. " * (LONG // 30))[:LONG],
+        "x" * LONG,
+        "Short.",
+    ]
     documents = record(texts)
     found = lists(checked(step, batch(documents)))
     for row in (0, 3):
@@ -102,7 +108,7 @@ def test_where_a_batch_is_cut_does_not_matter(step: AnyStep, cuts: tuple[int, ..
     bounds = [0, *cuts, 300]
     parts = [
         lists(checked(step, batch(documents.slice(start, end - start))))
-        for start, end in zip(bounds, bounds[1:], strict=False)
+        for start, end in itertools.pairwise(bounds)
     ]
     assert {name: [v for part in parts for v in part[name]] for name in whole} == whole
 

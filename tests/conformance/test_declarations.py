@@ -21,7 +21,17 @@ from curate.stages import kind, load, names
 from tests.conformance.cases import MORE, REQUIRED, Case, declared, many, steps
 
 #: Modules that cost much to import: a step is imported whenever a config is checked.
-HEAVY = ("polars", "torch", "transformers", "fasttext", "datatrove", "datasets", "datasketch", "sklearn", "pandas")
+HEAVY = (
+    "polars",
+    "torch",
+    "transformers",
+    "fasttext",
+    "datatrove",
+    "datasets",
+    "datasketch",
+    "sklearn",
+    "pandas",
+)
 
 LOCAL_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
@@ -44,13 +54,17 @@ def test_the_tables_of_options_name_only_steps_that_exist() -> None:
 def test_a_step_is_built_with_its_defaults_unless_an_option_is_required(name: str) -> None:
     stage = load(name)
     needs = [key for key, field in stage.Config.model_fields.items() if field.is_required()]
-    assert sorted(REQUIRED.get(name, {})) == sorted(needs), "give required options in cases.REQUIRED, and only those"
+    assert sorted(REQUIRED.get(name, {})) == sorted(needs), (
+        "give required options in cases.REQUIRED, and only those"
+    )
     assert Case(name, REQUIRED.get(name, {})).build() is not None
 
 
 def test_a_module_tells_its_story_and_a_class_what_it_does(stage: type) -> None:
     assert (sys.modules[stage.__module__].__doc__ or "").strip()
-    assert "__doc__" in vars(stage), "the class needs a docstring of its own: it is the line in `curate stages`"
+    assert "__doc__" in vars(stage), (
+        "the class needs a docstring of its own: it is the line in `curate stages`"
+    )
     first = (stage.__doc__ or "").strip().splitlines()[0]
     assert first.endswith(".")
     assert len(first) < 110
@@ -137,7 +151,9 @@ def test_rules_are_about_columns_that_are_written(step: AnyStep) -> None:
             assert rule.column in written
             assert rule.minimum is not None or rule.maximum is not None
     if REASONS in written:
-        assert step.rules(None) or step.rules("eng_Latn"), "a filter says what its rules are, for `curate explain`"
+        assert step.rules(None) or step.rules("eng_Latn"), (
+            "a filter says what its rules are, for `curate explain`"
+        )
 
 
 @pytest.mark.parametrize("name", names(outside=False))

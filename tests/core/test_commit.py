@@ -103,7 +103,9 @@ def test_a_done_record_survives_its_json(folder: RunFolder) -> None:
     assert Done.from_dict(json.loads(done.to_json())) == done
 
 
-def test_outputs_outside_the_run_folder_are_named_by_their_whole_path(folder: RunFolder, tmp_path: Path) -> None:
+def test_outputs_outside_the_run_folder_are_named_by_their_whole_path(
+    folder: RunFolder, tmp_path: Path
+) -> None:
     outside = tmp_path / "published.parquet"
     outside.write_bytes(b"12345")
     output = describe(folder, outside)
@@ -142,9 +144,13 @@ def test_a_phase_that_never_ran_has_nothing_finished(folder: RunFolder) -> None:
     assert compact(folder, PHASE, {}) == {}
 
 
-@pytest.mark.parametrize("damage", [b"", b'{"unit": 1, "finger', b"\xff\xfe\x00", b"null", b"{}", b"[]", b'{"unit": 1}'])
+@pytest.mark.parametrize(
+    "damage", [b"", b'{"unit": 1, "finger', b"\xff\xfe\x00", b"null", b"{}", b"[]", b'{"unit": 1}']
+)
 @pytest.mark.parametrize("merged", [False, True], ids=["single", "merged"])
-def test_a_damaged_done_file_is_an_error_that_names_it(folder: RunFolder, damage: bytes, merged: bool) -> None:
+def test_a_damaged_done_file_is_an_error_that_names_it(
+    folder: RunFolder, damage: bytes, merged: bool
+) -> None:
     done = all_units_done(folder)
     path = folder.done(PHASE, 1, RIGHT[1])
     if merged:
@@ -286,7 +292,9 @@ def test_a_kill_while_committing_leaves_the_unit_pending_or_done(tmp_path: Path)
         now = finished(folder, PHASE, RIGHT)
         assert now[0].attempt == ("first" if done else "second")
         forget(folder, PHASE, now)
-        expected = {o.path for o in now[0].outputs.values()} | {str(folder.done(PHASE, 0, RIGHT[0]).relative_to(folder.root))}
+        expected = {o.path for o in now[0].outputs.values()} | {
+            str(folder.done(PHASE, 0, RIGHT[0]).relative_to(folder.root))
+        }
         assert files_below(folder) == expected
 
 

@@ -39,14 +39,24 @@ OUTPUT = OutputPlan(
     licence="CC0-1.0",
     title="Größe 🏴",
 )
-SCHEMA = pa.schema([pa.field("doc", pa.int64(), nullable=False), pa.field("text", pa.string(), metadata={"k": "v"})])
+SCHEMA = pa.schema(
+    [pa.field("doc", pa.int64(), nullable=False), pa.field("text", pa.string(), metadata={"k": "v"})]
+)
 PLAN = Plan(
     name="web",
     version="0.1",
     language="lid__lang",
     source=packed_schema(SCHEMA),
     inputs=(
-        InputSpec("docs", ("a/*.parquet",), None, "parquet", {"text": ColumnSpec("body", "string")}, {"n": 1}, "fail"),
+        InputSpec(
+            "docs",
+            ("a/*.parquet",),
+            None,
+            "parquet",
+            {"text": ColumnSpec("body", "string")},
+            {"n": 1},
+            "fail",
+        ),
         InputSpec(None, (), "list.txt", None, {}, {"ok": True, "f": 0.5, "s": "x"}, "quarantine"),
     ),
     phases=(
@@ -131,7 +141,9 @@ def test_every_unit_is_in_exactly_one_task_and_no_task_is_empty(sizes: dict[int,
 
 
 @given(sizes=sizes, tasks=st.integers(1, 50), seed=st.randoms())
-def test_packing_does_not_depend_on_the_order_of_units(sizes: dict[int, int], tasks: int, seed: object) -> None:
+def test_packing_does_not_depend_on_the_order_of_units(
+    sizes: dict[int, int], tasks: int, seed: object
+) -> None:
     items = list(sizes.items())
     seed.shuffle(items)  # type: ignore[attr-defined]
     assert pack(dict(items), tasks) == pack(sizes, tasks)

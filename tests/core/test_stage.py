@@ -74,7 +74,9 @@ def test_the_kinds_of_steps_are_told_apart() -> None:
 
 
 def test_a_class_with_the_methods_is_a_step_without_inheriting() -> None:
-    bare = type("Bare", (), {n: getattr(Length, n) for n in dir(Length) if not n.startswith("__") and n[0] != "_"})
+    bare = type(
+        "Bare", (), {n: getattr(Length, n) for n in dir(Length) if not n.startswith("__") and n[0] != "_"}
+    )
     assert isinstance(bare(), Annotator)
 
 

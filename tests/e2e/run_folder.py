@@ -84,7 +84,5 @@ def _run_strays(run: Path) -> Iterator[Path]:
 def _output_strays(output: Path) -> Iterator[Path]:
     marked = {output / name for name, _ in json.loads((output / ".curate.json").read_text())["files"]}
     for path in sorted(output.rglob("*")):
-        if path.is_file() and path not in marked and path.name not in ("README.md", ".curate.json"):
-            yield path
-        elif path.is_dir() and not any(path.iterdir()):
+        if (path.is_file() and path not in marked and path.name not in ("README.md", ".curate.json")) or (path.is_dir() and not any(path.iterdir())):
             yield path

@@ -26,7 +26,7 @@ def test_kills_leave_no_trace(job: Job, phase: str) -> None:
     job.killed(
         Fault(COMMIT, KILL_SELF, named, call=1),
         Fault(COMMIT, KILL_SELF, named, call=3),
-        Fault(COMMIT, KILL_PARENT, named, call=5, when="after"),
+        Fault(COMMIT, KILL_PARENT, named, call=2, when="after"),
     )
     job.killed(Fault("os:link", KILL_GROUP, done_file, call=2))
     job.killed(

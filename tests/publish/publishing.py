@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from curate import run as run_module
 from curate.core.layout import RunFolder
-from curate.core.plan import Phase, Plan
+from curate.core.plan import OutputPlan, Phase, Plan
 from curate.run import Execution, execute, locked
 from curate.session import Request, prepare
 from curate.task import Worker
@@ -107,6 +107,11 @@ class Publisher:
         return plan
 
     @property
+    def output(self) -> OutputPlan:
+        """The output as the run folder's plan has it."""
+        return Plan.from_json(self.folder.plan.read_text(encoding="utf-8")).output("data")
+
+    @property
     def folder(self) -> RunFolder:
         return RunFolder(self.root / "run")
 
@@ -116,7 +121,9 @@ class Publisher:
 
     def bytes(self) -> dict[str, bytes]:
         """Every file of the output folder."""
-        return {str(p.relative_to(self.out)): p.read_bytes() for p in sorted(self.out.rglob("*")) if p.is_file()}
+        return {
+            str(p.relative_to(self.out)): p.read_bytes() for p in sorted(self.out.rglob("*")) if p.is_file()
+        }
 
     def rows(self, below: str = "") -> list[dict[str, Any]]:
         """Rows of all files below a folder of the output, file by file."""

@@ -44,7 +44,8 @@ VALUES = ("deu_Latn", "eng_Latn", None, "und", "x/y")
 
 #: Shards of batches of (value, size) rows.
 corpora = st.lists(
-    st.lists(st.lists(st.tuples(st.sampled_from(VALUES), st.integers(0, 700)), max_size=8), max_size=3), max_size=5
+    st.lists(st.lists(st.tuples(st.sampled_from(VALUES), st.integers(0, 700)), max_size=8), max_size=3),
+    max_size=5,
 )
 
 
@@ -74,11 +75,15 @@ def laid_out(plan: OutputPlan, corpus: Any) -> tuple[FileLayout, list[tuple[int,
 
 @settings(deadline=None)
 @given(corpus=corpora, seed=st.none() | st.integers(0, 2**63 - 1), by=st.sampled_from(["lang", None]))
-def test_every_row_stands_in_one_row_group_of_its_own_partition(corpus: Any, seed: int | None, by: str | None) -> None:
+def test_every_row_stands_in_one_row_group_of_its_own_partition(
+    corpus: Any, seed: int | None, by: str | None
+) -> None:
     plan = output(seed=seed, partition_by=by)
     layout, placed = laid_out(plan, corpus)
     owner = {
-        group: layout.partition_of_file(file).value for file in range(layout.files) for group in file_groups(layout, file)
+        group: layout.partition_of_file(file).value
+        for file in range(layout.files)
+        for group in file_groups(layout, file)
     }
     assert len(owner) == sum(p.files * p.groups for p in layout.partitions)
     assert set(owner) == set(range(len(owner)))
@@ -96,7 +101,9 @@ def test_without_a_shuffle_rows_keep_their_order_and_groups_are_even(corpus: Any
     for partition in layout.partitions:
         groups = [group for _, value, group in sorted(placed) if value == partition.value]
         assert groups == sorted(groups)
-        sizes = np.bincount(np.array(groups, int) - partition.first_group, minlength=partition.files * partition.groups)
+        sizes = np.bincount(
+            np.array(groups, int) - partition.first_group, minlength=partition.files * partition.groups
+        )
         if groups:
             assert sizes.max() - sizes.min() <= 1
 
@@ -133,7 +140,9 @@ def test_an_output_without_rows_is_one_empty_file() -> None:
         assert file_name(plan, layout, 0) == name
 
 
-@given(seed=st.integers(0, 2**63 - 1), docs=st.lists(st.integers(0, 2**62), unique=True, min_size=1, max_size=50))
+@given(
+    seed=st.integers(0, 2**63 - 1), docs=st.lists(st.integers(0, 2**62), unique=True, min_size=1, max_size=50)
+)
 def test_the_shuffle_gives_different_documents_different_keys(seed: int, docs: list[int]) -> None:
     keys = shuffle_key(seed, np.array(docs, np.int64))
     assert len(set(keys.tolist())) == len(docs)
@@ -160,7 +169,9 @@ def test_the_shuffle_leaves_no_order_and_another_seed_gives_another() -> None:
 
 @pytest.mark.parametrize("rows", [1, 999, 5000])
 def test_shuffled_row_groups_are_about_equal(rows: int) -> None:
-    plan = output(seed=7, partition_by=None, shard_bytes=rows * 100 // 4 + 1, row_group_bytes=rows * 100 // 16 + 1)
+    plan = output(
+        seed=7, partition_by=None, shard_bytes=rows * 100 // 4 + 1, row_group_bytes=rows * 100 // 16 + 1
+    )
     layout = arrange(plan, {0: {"": (rows, rows * 100)}})
     groups = row_groups(layout, plan, 0, None, np.arange(rows, dtype=np.int64), {})
     sizes = np.bincount(groups, minlength=layout.partitions[0].groups * layout.files)

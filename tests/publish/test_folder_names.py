@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from curate.io.publish import folder_name
 
 #: Anything that Arrow can hold in a string, and what file systems and globs trip over.
-values = st.text(st.characters(exclude_categories=("Cs",)), max_size=300) | st.text("./\\_~%*?[] \0é", max_size=12)
+values = st.text(st.characters(exclude_categories=("Cs",)), max_size=300) | st.text(
+    "./\\_~%*?[] \0é", max_size=12
+)
 
 #: File systems allow 255 bytes; the rest is left for what tools put before and behind a name.
 LONGEST = 200

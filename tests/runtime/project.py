@@ -17,7 +17,13 @@ from curate.core.errors import CurateError
 from curate.session import Request, prepare
 
 ROWS = [
-    {"id": f"d{n}", "text": f"text number {n}", "lang": ("deu_Latn", "eng_Latn")[n % 2], "n": n, "source": "docs"}
+    {
+        "id": f"d{n}",
+        "text": f"text number {n}",
+        "lang": ("deu_Latn", "eng_Latn")[n % 2],
+        "n": n,
+        "source": "docs",
+    }
     for n in range(6)
 ]
 

@@ -16,7 +16,19 @@ from click.testing import CliRunner
 from curate.cli import COMMANDS, cli, main
 from tests.runtime.project import Project
 
-HEAVY = {"pyarrow", "numpy", "numba", "polars", "pydantic", "rich", "fasttext", "ruamel", "fsspec", "datatrove", "torch"}
+HEAVY = {
+    "pyarrow",
+    "numpy",
+    "numba",
+    "polars",
+    "pydantic",
+    "rich",
+    "fasttext",
+    "ruamel",
+    "fsspec",
+    "datatrove",
+    "torch",
+}
 
 
 def commands() -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -38,7 +50,12 @@ ALL = [pytest.param(words, command, id=" ".join(words)) for words, command in co
 
 def curate(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "curate", *arguments], capture_output=True, text=True, check=False, cwd=cwd, timeout=120
+        [sys.executable, "-m", "curate", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        timeout=120,
     )
 
 
@@ -48,9 +65,14 @@ def examples(command: click.Command) -> list[str]:
 
 def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "curate", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-X", "importtime", "-m", "curate", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    imported = {
+        line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line
+    }
     assert "click" in imported
     assert imported & HEAVY == set()
 

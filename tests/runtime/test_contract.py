@@ -18,7 +18,9 @@ TEXTS = ["one", "two", "three"]
 class Returns(Mark):
     """Declares one column and returns whatever it is told to."""
 
-    def __init__(self, returned: Mapping[str, Any], declared: Mapping[str, pa.DataType] | None = None) -> None:
+    def __init__(
+        self, returned: Mapping[str, Any], declared: Mapping[str, pa.DataType] | None = None
+    ) -> None:
         super().__init__(Word())
         self.returned = dict(returned)
         self.declared = dict(declared) if declared is not None else {"n_count": pa.int64()}
@@ -71,7 +73,10 @@ GOOD = pa.array([1, 2, 3], pa.int64())
         ({"mine__n_count": GOOD}, "returned ['mine__n_count']"),
         ({"n_count": GOOD, "text": pa.array(["a", "b"])}, "2 values of 'text' for 3 rows"),
         ({"n_count": GOOD, "text": pa.array([1, 2, 3])}, "'text' as int64, not string"),
-        ({"n_count": GOOD, "text": pa.array(["a"] * 3, pa.large_string())}, "'text' as large_string, not string"),
+        (
+            {"n_count": GOOD, "text": pa.array(["a"] * 3, pa.large_string())},
+            "'text' as large_string, not string",
+        ),
         ({"n_count": GOOD, "failed": pa.array([True, False, None])}, "'failed' as bool, not string"),
     ],
 )

@@ -5,6 +5,7 @@ A plain Python model says what should become of every document; the pass must ag
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pyarrow as pa
@@ -27,7 +28,20 @@ from tests.runtime.toys import (
     step,
 )
 
-TEXTS = (None, "", "  \n", "\u3000", "x", "ab", "xx yy", "wiki text", "é" * 40, "long " * 30, "\0", "X\u0301y")
+TEXTS = (
+    None,
+    "",
+    "  \n",
+    "\u3000",
+    "x",
+    "ab",
+    "xx yy",
+    "wiki text",
+    "é" * 40,
+    "long " * 30,
+    "\0",
+    "X\u0301y",
+)
 LANGUAGES = ("deu_Latn", "eng_Latn", None, "und")
 
 WHEN = (None, "doc % 2 = 0", "source = 'wiki'", "len(text) > 3", "source is null and doc > 3")
@@ -61,7 +75,9 @@ def build(recipe: list[tuple[str, str | None]]) -> list[Any]:
 class Model:
     """One document through the steps, in plain Python."""
 
-    def __init__(self, doc: int, text: str | None, source: str | None, recipe: list[tuple[str, str | None]]) -> None:
+    def __init__(
+        self, doc: int, text: str | None, source: str | None, recipe: list[tuple[str, str | None]]
+    ) -> None:
         self.doc, self.text, self.source = doc, text, source
         self.fate: str | None = None
         self.why: list[str] | None = None
@@ -120,13 +136,15 @@ def source(doc: int) -> str | None:
 def test_every_document_has_the_fate_that_its_text_deserves(
     recipe: list[tuple[str, str | None]], rows: list[tuple[str | None, str | None]], cuts: list[int]
 ) -> None:
-    record = documents([t for t, _ in rows], lang=[code for _, code in rows], source=[source(n) for n in range(len(rows))])
+    record = documents(
+        [t for t, _ in rows], lang=[code for _, code in rows], source=[source(n) for n in range(len(rows))]
+    )
     pipeline = passing(*build(recipe), language="lang")
     bounds = [0, *sorted(c for c in cuts if c <= len(rows)), len(rows)]
     found: list[dict[str, Any]] = []
     bad: list[BadRow] = []
     rewritten = 0
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in itertools.pairwise(bounds):
         outcome = pipeline.run(record.slice(start, end - start))
         assert outcome.overlay.schema.equals(pipeline.schema)
         outcome.overlay.validate(full=True)
@@ -154,7 +172,9 @@ def _books_agree(ledgers: list[StepLedger], models: list[Model], languages: list
         assert set(ledger.by_language) == codes
         for code, tally in ledger.by_language.items():
             mine = [
-                m for m, c in zip(models, languages, strict=True) if (c or "und") == code and ledger.step in m.entered
+                m
+                for m, c in zip(models, languages, strict=True)
+                if (c or "und") == code and ledger.step in m.entered
             ]
             dropped = [m for m in mine if m.fate == ledger.step]
             gone_here = [m for m in mine if m.fate == "quarantine" and m.entered[-1] == ledger.step]
@@ -210,13 +230,19 @@ def test_a_language_found_in_the_pass_is_the_ledgers_for_every_step_of_it() -> N
             return {"lang": pa.string()}
 
         def annotate(self, batch: Any) -> dict[str, pa.Array]:
-            return {"lang": pa.array(["deu_Latn" if "ß" in t else None for t in batch.text.to_pylist()], pa.string())}
+            return {
+                "lang": pa.array(
+                    ["deu_Latn" if "ß" in t else None for t in batch.text.to_pylist()], pa.string()
+                )
+            }
 
     lid = step("lid", Lid(Word()))
     size = step("size", Bytes(Bounds(least=5)))
     pipeline = passing(size, lid, language="lid__lang")
     pipeline.run(documents(["groß und breit", "large and wide", "ß", None]))
-    by_step = {c.ledger.step: {k: t.rows_in for k, t in c.ledger.by_language.items()} for c in pipeline.counters}
+    by_step = {
+        c.ledger.step: {k: t.rows_in for k, t in c.ledger.by_language.items()} for c in pipeline.counters
+    }
     assert by_step == {
         "read": {"deu_Latn": 1, "und": 3},
         "size": {"deu_Latn": 1, "und": 2},

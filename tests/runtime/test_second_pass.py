@@ -22,7 +22,7 @@ from curate.core.plan import Phase, Plan, StepPlan, packed_schema
 from curate.io.listing import build_manifest
 from curate.io.source import read_shard, source_schema
 from curate.joined import SIZE, ShardView
-from curate.pipeline import Pipeline
+from curate.pipeline import BadRow, Pipeline
 from tests.runtime.toys import Bounds, Bytes, Choose, Mark, Modulus, Upper, Word, passing, step
 
 TEXTS = (None, "", "x", "y one", "two words", "x and y", "ß" * 30, "last y")
@@ -40,9 +40,7 @@ class Run:
         self.folder = RunFolder(root / "run")
         self.manifest: Manifest = build_manifest((spec,), previous=None, update=False)
         schema = source_schema(self.manifest, (spec,))
-        self.plan = Plan(
-            "t", "0", None, packed_schema(schema), (spec,), (), (), str(root), None, True, {}
-        )
+        self.plan = Plan("t", "0", None, packed_schema(schema), (spec,), (), (), str(root), None, True, {})
         self.overlays: list[tuple[Phase, Done]] = []
 
     def view(self) -> ShardView:
@@ -61,7 +59,7 @@ class Run:
         rewritten = 0
         with OverlayWriter(path, pipeline.schema) as writer:
             for record in self._input(pipeline, [plan for plan, _ in steps]):
-                outcome = pipeline.run(record)
+                outcome = pipeline.run(*record)
                 writer.append(outcome.overlay)
                 rows += outcome.overlay.to_pylist()
                 rewritten += outcome.rewritten
@@ -74,11 +72,11 @@ class Run:
         if pipeline.first:
             schema = source_schema(self.manifest, self.plan.inputs)
             for batch in read_shard(self.manifest, self.plan.inputs, 0, schema=schema, validate=True):
-                yield batch.record
+                yield batch.record, [BadRow(b.doc, "read", b.reason) for b in batch.bad]
             return
         written = {c for plan in steps for c in plan.writes}
         wanted = ["text", *(c for plan in steps for c in plan.reads if c not in {*written, "doc", "text"})]
-        yield from self.view().batches(list(dict.fromkeys(wanted)))
+        yield from ((record, []) for record in self.view().batches(list(dict.fromkeys(wanted))))
 
 
 def mark(name: str, word: str) -> Any:
@@ -114,7 +112,9 @@ def test_the_second_pass_sees_the_living_rows_and_the_rewritten_text(
         assert [row["size__text_bytes"] for row in seen] == [row["size__text_bytes"] for row in alive]
         assert [row[SIZE] for row in seen] == [len((t or "").encode()) for t in texts.values()]
 
-        second = run.run(mark("big", "Y"), step("more", Upper(Word(word="x"))), step("pick", Choose(Modulus(drop=2))))
+        second = run.run(
+            mark("big", "Y"), step("more", Upper(Word(word="x"))), step("pick", Choose(Modulus(drop=2)))
+        )
         assert [row["doc"] for row in second] == [row["doc"] for row in alive]
         assert [row["big__found"] for row in second] == ["Y" in (t or "") for t in texts.values()]
         left = [row["doc"] for row in second if row["drop"] is None]
@@ -166,7 +166,7 @@ def test_an_input_that_lacks_a_document_is_an_error_even_if_the_file_looks_uncha
     facts = path.stat()
     file = dataclasses.replace(run.manifest.files[0], size=facts.st_size, stamp=str(facts.st_mtime_ns))
     run.manifest = dataclasses.replace(run.manifest, files=(file,))
-    with pytest.raises(CurateError, match="R301|D401"):
+    with pytest.raises(CurateError, match=r"R301|D401"):
         run.rows("text")
 
 
@@ -177,3 +177,19 @@ def test_an_overlay_that_was_damaged_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(CurateError, match="R306"):
         run.rows("text")
+
+
+def test_records_that_were_quarantined_do_not_come_back(tmp_path: Path) -> None:
+    """A row that is not UTF-8 is in the source for every pass; only the first one judges it."""
+    run = Run(tmp_path, ["good", "also good", "last"])
+    table = pq.read_table(tmp_path / "in" / "a.parquet")
+    broken = pa.array([b"good", b"\xff\xfe", b"last"], pa.binary()).view(pa.string())
+    pq.write_table(table.set_column(0, "text", broken), tmp_path / "in" / "a.parquet")
+    spec = dataclasses.replace(run.plan.inputs[0], on_error="quarantine")
+    run.manifest = build_manifest((spec,), previous=None, update=False)
+    run.plan = dataclasses.replace(run.plan, inputs=(spec,))
+    rows = run.run(mark("m", "o"))
+    assert [row["drop"] for row in rows] == [None, "quarantine", None]
+    assert [(row["doc"], row["text"]) for row in run.rows("text", "n")] == [(0, "good"), (2, "last")]
+    assert [row["doc"] for row in run.run(mark("second", "o"))] == [0, 2]
+    assert [row["m__found"] for row in run.rows("m__found", "second__found")] == [True, False]

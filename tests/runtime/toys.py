@@ -1,10 +1,10 @@
 """Small steps that do one thing each, and a pass made of them.
 
-    Bytes       writes the length of the text, and reasons for texts outside two bounds: a filter
-    Mark        writes whether the text holds a word
-    Choose      a selector: keeps, drops, or cannot tell, by the document's number
-    Upper       rewrites texts that hold a word to upper case
-    Fragile     returns `failed` for texts that hold a word
+Bytes       writes the length of the text, and reasons for texts outside two bounds: a filter
+Mark        writes whether the text holds a word
+Choose      a selector: keeps, drops, or cannot tell, by the document's number
+Upper       rewrites texts that hold a word to upper case
+Fragile     returns `failed` for texts that hold a word
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class Bytes(_Toy):
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
         size = pa.array(batch.text_bytes)
         reasons = [
-            ["short"] * (s < self.config.least) + ["long"] * (s > self.config.most) + ["odd"] * (s < 2 < self.config.least)
+            ["short"] * (s < self.config.least)
+            + ["long"] * (s > self.config.most)
+            + ["odd"] * (s < 2 < self.config.least)
             for s in size.to_pylist()
         ]
         return {"text_bytes": size, "reasons": pa.array(reasons, STRINGS)}
@@ -117,7 +119,9 @@ class Fragile(_Toy):
         failed = pa.array(np.where(wrong, "no model for this", ""), pa.string(), mask=~wrong)
         return {
             "ok_count": pa.array(np.ones(batch.num_rows, np.int64)),
-            "reasons": pa.array([["even"] if doc % 2 == 0 else [] for doc in batch.column("doc").to_pylist()], STRINGS),
+            "reasons": pa.array(
+                [["even"] if doc % 2 == 0 else [] for doc in batch.column("doc").to_pylist()], STRINGS
+            ),
             "failed": failed,
         }
 
@@ -141,7 +145,10 @@ def planned(name: str, step: AnyStep, *, when: str | None = None, mode: str = "f
 
 
 def passing(
-    *steps: tuple[StepPlan, AnyStep], language: str | None = None, first: bool = True, scratch: Path = Path("/tmp")
+    *steps: tuple[StepPlan, AnyStep],
+    language: str | None = None,
+    first: bool = True,
+    scratch: Path = Path("/tmp"),
 ) -> Pipeline:
     """A pass over these steps, ready for its first batch."""
     pipeline = Pipeline(list(steps), Context(models=scratch, scratch=scratch), language, first=first)
