@@ -17,6 +17,7 @@ from curate.kernels import compile_once, kernel_environment
 from curate.progress import Progress
 from curate.run import Execution, execute, locked, record_failure, start_anew
 from curate.session import Request, Session, prepare
+from curate.task import disk_error
 
 #: Memory one worker should have to itself: a batch, its columns, a model and a row group or exchange run to write.
 _WORKER_BYTES = 1024**3
@@ -24,29 +25,36 @@ _WORKER_BYTES = 1024**3
 
 def run_config(request: Request, *, workers: int | None, tasks: int | None) -> None:
     """Run a config to its end and show the report. Whatever stops it is raised, and noted in the run folder."""
+    with _interruptible():
+        try:
+            folder = _run(request, workers, tasks)
+        except KeyboardInterrupt as cause:
+            help = f"continue with: curate run {request.config}"
+            raise error("R310", "interrupted; finished units are kept", help=help, exit_code=3) from cause
+    _show_report(folder)
+
+
+def _run(request: Request, workers: int | None, tasks: int | None) -> RunFolder:
+    """Everything but the report; returns the run folder."""
     environment = kernel_environment()
     session = prepare(request)
     folder = session.folder
-    with locked(folder), _interruptible():
+    with locked(folder):
         try:
             if request.force:
                 start_anew(folder, session.compiled.plan)
             else:
                 session = _still_current(session, request)
             _execute(session, environment, workers, tasks)
-        except KeyboardInterrupt as cause:
-            stopped = error(
-                "R310",
-                "interrupted; finished units are kept",
-                help=f"continue with: curate run {request.config}",
-                exit_code=3,
-            )
-            record_failure(folder, stopped)
-            raise stopped from cause
+        except KeyboardInterrupt:
+            record_failure(folder, error("R310", "interrupted"))
+            raise
         except CurateError as cause:
             record_failure(folder, cause)
             raise
-    _show_report(folder)
+        except OSError as cause:
+            raise CurateError(disk_error(cause).problems, exit_code=1) from cause
+    return folder
 
 
 def _still_current(session: Session, request: Request) -> Session:

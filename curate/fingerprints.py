@@ -68,9 +68,12 @@ def unit_fingerprints(
 
 
 def read_layout(plan: Plan, manifest: Manifest, output: str, folder: RunFolder) -> FileLayout | None:
-    """The arrangement of an output into files, once its rows have been counted."""
+    """The arrangement of an output into files, once its rows have been counted; a damaged one is made again."""
     path = folder.file_layout(output, layout_fingerprint(plan, manifest, output))
-    return FileLayout.from_json(path.read_text(encoding="utf-8")) if path.exists() else None
+    try:
+        return FileLayout.from_json(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
 
 
 def finished_units(plan: Plan, manifest: Manifest, phase: Phase, folder: RunFolder) -> dict[int, Done]:

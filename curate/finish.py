@@ -46,15 +46,16 @@ def staging_folder(output: OutputPlan) -> Path:
 def read_published(folder: RunFolder, output: OutputPlan) -> tuple[list[PublishedFile], bool]:
     """What stands in the output's folder by our own record, and whether that set is complete.
 
-    A record of another folder, from before the config's `path` was changed, says nothing about this one.
+    A record of another folder, from before the config's `path` was changed, says nothing about this one; neither does a
+    damaged one, and then the output is made again.
     """
     path = folder.published(output.name)
-    if not path.exists():
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        files = [PublishedFile(**f) for f in raw["files"]]
+        return (files, bool(raw["complete"])) if raw["path"] == output.path else ([], False)
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return [], False
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    if raw["path"] != output.path:
-        return [], False
-    return [PublishedFile(**f) for f in raw["files"]], bool(raw["complete"])
 
 
 def in_place(folder: RunFolder, output: OutputPlan, done: Done) -> bool:
@@ -93,7 +94,8 @@ def finish(
         for unit in sorted(done)
     ]
     before, complete = read_published(folder, output)
-    if complete and before == files and all(_size(root / f.name) == f.bytes for f in files):
+    described = (root / "README.md").exists() and (root / MARKER).exists()
+    if complete and described and before == files and all(_size(root / f.name) == f.bytes for f in files):
         return files
     old = {f.name for f in before} | set(_marked(root, run))
     _record(folder, output, files, complete=False, superseded=sorted(old - {f.name for f in files}))

@@ -71,6 +71,7 @@ def compile_once(root: Path, uses: Iterable[str], environment: Mapping[str, str]
     mark = kernel_cache() / f"compiled-{hashlib.sha256(repr(sorted(set(uses))).encode()).hexdigest()[:16]}"
     if mark.exists():
         return
+    sys.stderr.write("compiling kernels, once for this version and machine\n")
     subprocess.run(
         [sys.executable, "-m", "curate.kernels", str(root)], env={**os.environ, **environment}, check=True
     )

@@ -249,9 +249,10 @@ def _arrange(
         for unit, d in done.items()
     }
     path = folder.file_layout(name, layout_fingerprint(plan, manifest, name))
-    if not path.exists():
-        for old in path.parent.glob(f"{name}-*.json") if path.parent.exists() else ():
-            old.unlink()
+    if read_layout(plan, manifest, name, folder) is None:
+        for old in path.parent.iterdir() if path.parent.exists() else ():
+            if old.name.lstrip(".").startswith(f"{name}-"):
+                old.unlink()
         write_atomically(path, arrange(plan.output(name), counts).to_json())
 
 

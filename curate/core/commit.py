@@ -71,14 +71,23 @@ def describe(folder: RunFolder, path: Path) -> Output:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a small file as a whole: readers see the old text or the new one."""
+    """Replace a small file as a whole: readers see the old text or the new one.
+
+    Only the holder of the run's lock writes such files, so the temporary name is fixed: what a kill leaves behind is
+    overwritten and renamed by the next run.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def temporary_name(path: Path) -> Path:
+    """Where a file that is replaced as a whole is written first."""
+    return path.with_name(f".{path.name}.tmp")
 
 
 def write_done(folder: RunFolder, phase: str, done: Done) -> bool:
