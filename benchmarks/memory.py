@@ -70,7 +70,11 @@ def write_row_group(path: Path, sample: Path, megabytes: int) -> Path:
 
 def run(root: Path, source: Path) -> int:
     """Largest resident set of the worker, bytes."""
-    config, target, folder = root / "memory.yaml", root / f"out-{source.stem}", root / f"run-{source.stem}-{time.time()}"
+    config, target, folder = (
+        root / "memory.yaml",
+        root / f"out-{source.stem}",
+        root / f"run-{source.stem}-{time.time()}",
+    )
     config.write_text(CONFIG.format(source=source, target=target))
     command = [sys.executable, "-m", "curate", "run", str(config), "--run-dir", str(folder), "--workers", "1"]
     command += ["--set", f"publish.0.path={target}-{time.time()}"]

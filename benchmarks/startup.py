@@ -38,7 +38,9 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        (root / "one.jsonl").write_text('{"id": "a", "text": "A few words of English, in a sentence or two."}\n')
+        (root / "one.jsonl").write_text(
+            '{"id": "a", "text": "A few words of English, in a sentence or two."}\n'
+        )
         (root / "one.yaml").write_text(CONFIG)
         print(f"{'':26}{'wall s':>8}{'CPU s':>8}   (median of {rounds})")
         show("curate --help", rounds, lambda: timed(["--help"], root))

@@ -95,7 +95,10 @@ def made_text(random_: random.Random, language: str) -> str:
     """A few paragraphs, now and then nothing or a few words only."""
     subjects, verbs, objects = _WORDS[language]
     sentences = random_.choices((0, 1, random_.randint(8, 40)), (1, 3, 30))[0]
-    words = (f"{random_.choice(subjects)} {random_.choice(verbs)} {random_.choice(objects)}" for _ in range(sentences))
+    words = (
+        f"{random_.choice(subjects)} {random_.choice(verbs)} {random_.choice(objects)}"
+        for _ in range(sentences)
+    )
     return "".join(word + ("\n" if number % 5 == 4 else " ") for number, word in enumerate(words)).strip()
 
 
@@ -104,7 +107,8 @@ def rows(seed: str, count: int) -> list[Row]:
     random_ = random.Random(seed)
     kinds = random_.choices(list(_WORDS), (8, 4, 2, 1), k=count)
     return [
-        {"id": f"{seed}-{n}", "text": made_text(random_, kind), "kind": kind, "n": n} for n, kind in enumerate(kinds)
+        {"id": f"{seed}-{n}", "text": made_text(random_, kind), "kind": kind, "n": n}
+        for n, kind in enumerate(kinds)
     ]
 
 

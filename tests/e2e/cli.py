@@ -125,7 +125,9 @@ class Place:
             start_new_session=True,
         )
 
-    def run(self, *arguments: str | Path, faults: Sequence[Fault] = (), workers: int = 1, **options: Any) -> Result:
+    def run(
+        self, *arguments: str | Path, faults: Sequence[Fault] = (), workers: int = 1, **options: Any
+    ) -> Result:
         """`curate run job.yaml`, or another config if the first argument is one."""
         given = arguments if arguments and str(arguments[0]).endswith(".yaml") else ("job.yaml", *arguments)
         return self.curate("run", *given, "--workers", str(workers), faults=faults, **options)

@@ -48,7 +48,9 @@ class Job:
         self.run_folder = place / "runs/job"
         self.log = place.root.parent / "units.txt"
         self.in_flight = 0
-        self.replaced: str | tuple[str, ...] = ".exchange"  # phases whose records may go: their rows are published, or of an earlier config
+        self.replaced: str | tuple[str, ...] = (
+            ".exchange"  # phases whose records may go: their rows are published, or of an earlier config
+        )
         write_inputs(place / "in")
         place.config(CONFIG)
 
@@ -90,4 +92,3 @@ def write_inputs(folder: Path) -> None:
         write_parquet(folder / f"{number}.parquet", rows(f"p{number}", size))
     for number in range(5):
         write_jsonl(folder / f"{number}.jsonl", rows(f"j{number}", 15 * number), broken=number % 2)
-

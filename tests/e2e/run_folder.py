@@ -56,7 +56,9 @@ def published(output: Path) -> dict[str, str]:
 
 def strays(run: Path, *outputs: Path) -> list[str]:
     """Files of a finished run that no record vouches for: debris of attempts, staging, temporary names."""
-    return [str(path) for path in (*_run_strays(run), *(p for output in outputs for p in _output_strays(output)))]
+    return [
+        str(path) for path in (*_run_strays(run), *(p for output in outputs for p in _output_strays(output)))
+    ]
 
 
 def _run_strays(run: Path) -> Iterator[Path]:
@@ -84,5 +86,7 @@ def _run_strays(run: Path) -> Iterator[Path]:
 def _output_strays(output: Path) -> Iterator[Path]:
     marked = {output / name for name, _ in json.loads((output / ".curate.json").read_text())["files"]}
     for path in sorted(output.rglob("*")):
-        if (path.is_file() and path not in marked and path.name not in ("README.md", ".curate.json")) or (path.is_dir() and not any(path.iterdir())):
+        if (path.is_file() and path not in marked and path.name not in ("README.md", ".curate.json")) or (
+            path.is_dir() and not any(path.iterdir())
+        ):
             yield path

@@ -46,7 +46,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Place:
     (place / "sample").symlink_to(SAMPLE)
     write_parquet(place / "own/made.parquet", rows("made", 300), row_group_size=64)
     corpus = [{"id": name, "text": text} for name, text in TEXTS.items()]
-    write_parquet(place / "own/corpus.parquet", [*corpus, {"id": None, "text": TEXTS["near one"]}, {"id": "null"}])
+    write_parquet(
+        place / "own/corpus.parquet", [*corpus, {"id": None, "text": TEXTS["near one"]}, {"id": "null"}]
+    )
     (place / "own/foreign.parquet").write_bytes(b"PAR1 but nothing else\n" * 100)
     write_jsonl(place / "own/lines.jsonl", rows("lines", 200), broken=7)
     place.config(CONFIG)
@@ -113,7 +115,9 @@ def _lines(path: Path) -> list[str]:
 
 def _quarantine(run: Place) -> pl.DataFrame:
     records = [r for phase in done_records(run / "runs/job").values() for r in phase.values()]
-    paths = [run / "runs/job" / r["outputs"]["quarantine"]["path"] for r in records if "quarantine" in r["outputs"]]
+    paths = [
+        run / "runs/job" / r["outputs"]["quarantine"]["path"] for r in records if "quarantine" in r["outputs"]
+    ]
     assert len(paths) == len(list((run / "runs/job/quarantine").rglob("*.parquet")))
     return pl.concat(pl.read_parquet(path) for path in paths)
 
@@ -156,7 +160,9 @@ def _by_language(entry: dict[str, Any]) -> dict[str, tuple[int, int]]:
 def test_what_is_published_is_what_was_kept(
     run: Place, documents: pl.DataFrame, verdicts: pl.DataFrame, report: dict[str, Any]
 ) -> None:
-    kept = verdicts.filter(pl.col("drop").is_null()).join(documents, on="doc").select("id", "text", "lid__lang")
+    kept = (
+        verdicts.filter(pl.col("drop").is_null()).join(documents, on="doc").select("id", "text", "lid__lang")
+    )
     files = list(_files(run / "out/all"))
     everything = pl.concat(pl.read_parquet(path) for path in files).select("id", "text", "lid__lang")
     assert everything.sort("id").equals(kept.sort("id"))

@@ -66,7 +66,9 @@ def test_update_computes_the_new_units_only(done: Place) -> None:
     write_parquet(done / "in/00.parquet", rows("new", 8))  # it sorts before the known ones
     write_jsonl(done / "in/1.jsonl", rows("j1", 4))
     plan = done.plan("--update")
-    counts = {name: (plan[name]["reused"], plan[name]["pending"]) for name in ("ingest", "pass1", "all.count")}
+    counts = {
+        name: (plan[name]["reused"], plan[name]["pending"]) for name in ("ingest", "pass1", "all.count")
+    }
     assert counts == {"ingest": (1, 1), "pass1": (4, 2), "all.count": (4, 2)}
     done.run("--update").succeeded()
     after = attempts(done / "runs/job")

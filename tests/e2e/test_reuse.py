@@ -78,7 +78,9 @@ def test_a_changed_threshold_leaves_ingest_as_it_is(done: Place, how: str) -> No
     after = attempts(done / "runs/job")
     same = {phase for phase, *_ in before.items() & after.items() for phase in phase[:1]}
     assert same == {"ingest"}
-    assert done.report()["rows_kept"] == sum(n >= 2 and n % 4 != 0 for size in (12, 30, 9) for n in range(size))
+    assert done.report()["rows_kept"] == sum(
+        n >= 2 and n % 4 != 0 for size in (12, 30, 9) for n in range(size)
+    )
     assert strays(done / "runs/job", done / "out/all", done / "out/some") == []
 
 
@@ -151,7 +153,9 @@ def test_inputs_that_were_moved_are_known_again(done: Place) -> None:
     assert _state(done) == before
 
 
-@pytest.mark.parametrize("lost", ["published", "staged card", "overlay", "done-files", "ingested", "counters"])
+@pytest.mark.parametrize(
+    "lost", ["published", "staged card", "overlay", "done-files", "ingested", "counters"]
+)
 def test_what_was_deleted_is_made_again(done: Place, lost: str) -> None:
     before, run = _state(done), done / "runs/job"
     file = {

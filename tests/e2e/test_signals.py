@@ -18,7 +18,9 @@ IN_A_WRITE = ("curate.core.commit:write_done", "^some.write ", 2)
     ("signal", "moment"),
     [("SIGINT", IN_A_PASS), ("SIGTERM", IN_A_PASS), ("SIGINT", IN_A_WRITE), ("SIGTERM", IN_A_WRITE)],
 )
-def test_a_signal_to_the_parent_while_workers_work(job: Job, signal: str, moment: tuple[str, str, int]) -> None:
+def test_a_signal_to_the_parent_while_workers_work(
+    job: Job, signal: str, moment: tuple[str, str, int]
+) -> None:
     at, matching, call = moment
     _interrupted(job, Fault(at, f"kill {signal} PARENT", matching, call))
     job.finished()
@@ -36,7 +38,9 @@ def test_signals_to_the_whole_group_one_after_the_other(job: Job) -> None:
 @pytest.mark.slow
 def test_a_signal_while_files_are_moved_into_place(job: Job) -> None:
     _interrupted(job, Fault("pathlib:Path.replace", "kill SIGINT SELF", r"\.some\.staging", 3, by="parent"))
-    _interrupted(job, Fault("pathlib:Path.replace", "kill SIGTERM SELF", "out/some/README.md", 1, by="parent"))
+    _interrupted(
+        job, Fault("pathlib:Path.replace", "kill SIGTERM SELF", "out/some/README.md", 1, by="parent")
+    )
     job.finished()
 
 

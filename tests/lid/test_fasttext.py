@@ -205,7 +205,9 @@ def test_top_k_is_best_first_and_does_not_change_the_rest(context: Context) -> N
             assert len({pair["lang"] for pair in pairs}) == len(pairs)
 
 
-def test_the_best_label_of_a_language_speaks_for_it(context: Context, classifier: Callable[..., Path]) -> None:
+def test_the_best_label_of_a_language_speaks_for_it(
+    context: Context, classifier: Callable[..., Path]
+) -> None:
     model = classifier({"zho_Hans": "wort", "zho_Hant": "wort", "deu_Latn": "wort", "und_Xsux": "andres"})
     out = opened(context, model=str(model), top_k=20).annotate(batch_of(["wort"]))
     top = {pair["lang"]: pair["prob"] for pair in out["top"][0].as_py()}

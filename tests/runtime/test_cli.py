@@ -219,3 +219,32 @@ def test_run_status_and_task_agree_on_what_is_done(project: Project) -> None:
     wrong = curate("task", str(project.root / "run"), "--phase", "pass9", "--task", "0", "--tasks", "1")
     assert wrong.returncode == 2
     assert "pass1" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "CONFIG", "--run-dir", "FILE/run"],
+        ["plan", "CONFIG", "--run-dir", "FILE/run"],
+        ["run", "CONFIG", "--run-dir", "FILE/run"],
+        ["schema", "--out", "FILE/schema.json"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_path_that_cannot_be_used_is_named(
+    arguments: list[str],
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = project.root / "notes.txt"
+    file.write_text("mine", encoding="utf-8")
+    given = [a.replace("CONFIG", str(project.file)).replace("FILE", str(file)) for a in arguments]
+    monkeypatch.setattr(sys, "argv", ["curate", *given])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "E506" in shown
+    assert str(file) in shown
+    assert file.read_text(encoding="utf-8") == "mine"

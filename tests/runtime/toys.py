@@ -9,6 +9,7 @@ Fragile     returns `failed` for texts that hold a word
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -148,7 +149,7 @@ def passing(
     *steps: tuple[StepPlan, AnyStep],
     language: str | None = None,
     first: bool = True,
-    scratch: Path = Path("/tmp"),
+    scratch: Path = Path(tempfile.gettempdir()),
 ) -> Pipeline:
     """A pass over these steps, ready for its first batch."""
     pipeline = Pipeline(list(steps), Context(models=scratch, scratch=scratch), language, first=first)
