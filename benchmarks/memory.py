@@ -2,9 +2,9 @@
 
     python benchmarks/memory.py
 
-runs language identification, the Gopher rules and a shuffled publish on each with one worker, and prints the largest resident
-set of the worker process, sampled from /proc every 20 ms, beside what a worker needs before it reads anything (interpreter,
-Arrow, kernels, the model). The rule is under 1 GB beside models.
+runs language identification, the Gopher rules and a shuffled publish on each with one worker, and prints the largest
+resident set of the worker process, sampled every 20 ms, beside what a worker needs at rest (interpreter, Arrow, kernels,
+the model). The rule is under 1 GB beside models.
 """
 
 from __future__ import annotations

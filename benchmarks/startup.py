@@ -2,8 +2,8 @@
 
     python benchmarks/startup.py
 
-prints wall and CPU seconds, median of several runs, with a warm kernel cache (one run before fills it), and the heavy modules
-that `--help` imports (there should be none).
+prints wall and CPU seconds, median of several runs, with a warm kernel cache (one run before fills it), and the heavy
+modules that `--help` imports (there should be none).
 """
 
 from __future__ import annotations

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from curate import __version__
+
+if TYPE_CHECKING:
+    from curate.core.errors import CurateError
 
 #: Command → (module that ends in `command`, one line for the overview).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -74,15 +78,21 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; every expected error is shown as a diagnostic, never as a traceback."""
-    from curate.core.errors import CurateError
+    from curate.core.errors import CurateError, system_error
 
     try:
         cli(standalone_mode=True)
     except CurateError as cause:
-        from curate.diagnostics import show
+        _fail(cause)
+    except OSError as cause:
+        _fail(system_error(cause))
 
-        show(cause)
-        sys.exit(cause.exit_code)
+
+def _fail(cause: CurateError) -> NoReturn:
+    from curate.diagnostics import show
+
+    show(cause)
+    sys.exit(cause.exit_code)
 
 
 if __name__ == "__main__":

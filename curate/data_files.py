@@ -48,7 +48,8 @@ def describe_data(path: Path) -> dict[str, Any]:
         return _describe_parquet(path, files)
     with open_binary(str(path)) as file:
         kind = magic(file.read(4))
-    return _describe_parquet(path, [path]) if kind == "parquet" else _describe_jsonl(path)
+    named = path.suffix in (".parquet", ".pq")
+    return _describe_parquet(path, [path]) if kind == "parquet" or named else _describe_jsonl(path)
 
 
 def _hidden(path: Path) -> bool:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from curate.config_file import Execution as ExecutionConfig
-from curate.core.errors import CurateError, error
+from curate.core.errors import CurateError, error, system_error
 from curate.core.layout import RunFolder
 from curate.core.plan import Plan
 from curate.environment import expand
@@ -17,7 +17,6 @@ from curate.kernels import compile_once, kernel_environment
 from curate.progress import Progress
 from curate.run import Execution, execute, locked, record_failure, start_anew
 from curate.session import Request, Session, prepare
-from curate.task import disk_error
 
 #: Memory one worker should have to itself: a batch, its columns, a model and a row group or exchange run to write.
 _WORKER_BYTES = 1024**3
@@ -53,7 +52,7 @@ def _run(request: Request, workers: int | None, tasks: int | None) -> RunFolder:
             record_failure(folder, cause)
             raise
         except OSError as cause:
-            raise CurateError(disk_error(cause).problems, exit_code=1) from cause
+            raise CurateError(system_error(cause).problems, exit_code=1) from cause
     return folder
 
 

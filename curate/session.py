@@ -39,6 +39,7 @@ def prepare(request: Request) -> Session:
     """Load, check and compile; raises every fault there is at once."""
     loaded = load(request.config, request.overrides)
     folder = RunFolder(run_folder(loaded, request.run_dir))
+    _check_folder(folder)
     previous = None if request.force else read_manifest(folder)
     compiled = compile_run(loaded, folder, previous=previous, update=request.update)
     return Session(loaded, folder, compiled, previous)
@@ -51,6 +52,17 @@ def run_folder(loaded: Loaded, given: Path | None) -> Path:
     from curate.environment import expand
 
     return Path(expand(loaded.config.run_dir, os.environ)).absolute()
+
+
+def _check_folder(folder: RunFolder) -> None:
+    """E506 if the run folder can neither be written nor made."""
+    existing = folder.root
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        what = "cannot be written" if existing.is_dir() else "is not a folder"
+        message = f"the run folder {folder.root} cannot be used: {existing} {what}"
+        raise error("E506", message, help="choose another --run-dir")
 
 
 def read_manifest(folder: RunFolder) -> Manifest | None:

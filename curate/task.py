@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.contract import AnyStep
-from curate.core.commit import Done, Output, describe, remove_outputs, write_done
-from curate.core.errors import CurateError, Problem, error
+from curate.core.commit import Done, Output, describe, remove_outputs, verify, write_done
+from curate.core.errors import CurateError, Problem, error, system_error
 from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder, new_attempt
 from curate.core.manifest import Manifest
@@ -68,6 +68,7 @@ class Worker:
         self._done: dict[str, dict[int, Done]] = {}
         self._layouts: dict[str, FileLayout] = {}
         self._fingerprints: dict[str, dict[int, str]] = {}
+        self._verified: set[tuple[str, int]] = set()
         self._exchange: OrderedDict[tuple[str, int], ExchangeReader] = OrderedDict()
         self._scratch = tempfile.TemporaryDirectory(
             prefix="curate-", dir=scratch if scratch is not None else scratch_base(self.plan.local_tmp)
@@ -88,7 +89,7 @@ class Worker:
             except CurateError as cause:
                 raise located(cause, self.manifest, phase, unit) from cause
             except OSError as cause:
-                raise located(disk_error(cause), self.manifest, phase, unit) from cause
+                raise located(system_error(cause), self.manifest, phase, unit) from cause
             if done is not None:
                 committed.append(done)
         return committed
@@ -176,6 +177,9 @@ class Worker:
         if key not in self._exchange:
             done = self._finished(phase_name)[unit]
             path = self.folder.absolute(done.outputs["rows"].path)
+            if key not in self._verified:
+                verify(self.folder, done.outputs["rows"])
+                self._verified.add(key)
             self._exchange[key] = ExchangeReader(path, done.facts["partitions"])
             while len(self._exchange) > _OPEN_EXCHANGE_FILES:
                 self._exchange.popitem(last=False)
@@ -206,19 +210,3 @@ def unit_files(manifest: Manifest, phase: Phase, unit: int) -> dict[str, object]
     if not paths:
         return {}
     return {"file": paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"}
-
-
-def disk_error(cause: OSError) -> CurateError:
-    """An operating system error in words a user can act on."""
-    import errno
-
-    where = f" ({cause.filename})" if cause.filename else ""
-    if cause.errno in (errno.ENOSPC, errno.EDQUOT):
-        return error(
-            "E501", f"no space left on the device{where}", help="free some space and run again: it continues"
-        )
-    if cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return error(
-            "E506", f"not allowed: {cause.strerror}{where}", help="change the permissions and run again"
-        )
-    return error("R303", f"{cause.strerror or cause}{where}", help="run again: finished units are kept")

@@ -117,7 +117,8 @@ _SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string()), ("kind", pa.str
 
 def write_parquet(path: Path, documents: Iterable[Row], **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(list(documents), _SCHEMA), path, **options)
+    with path.open("wb") as file:  # Arrow opens only names that are UTF-8
+        pq.write_table(pa.Table.from_pylist(list(documents), _SCHEMA), file, **options)
     return path
 
 

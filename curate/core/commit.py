@@ -61,13 +61,31 @@ class Done:
 
 def describe(folder: RunFolder, path: Path) -> Output:
     """Size and checksum of a finished file, after it has been made durable."""
-    digest = xxhash.xxh3_128()
     with path.open("rb") as file:
         os.fsync(file.fileno())
+    inside = path.is_relative_to(folder.root)
+    return Output(folder.relative(path) if inside else str(path), path.stat().st_size, _checksum(path))
+
+
+def verify(folder: RunFolder, output: Output) -> None:
+    """R306 unless a file still has the checksum of its done-file."""
+    path = folder.absolute(output.path)
+    if _checksum(path) != output.checksum:
+        raise error(
+            "R306",
+            f"{path} was changed after it was written: its checksum differs from its done-file's",
+            help="remove the file and run again: its unit will be computed again",
+            file=str(path),
+        )
+
+
+def _checksum(path: Path) -> str:
+    """XXH3-128 of a file's bytes, hex."""
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    inside = path.is_relative_to(folder.root)
-    return Output(folder.relative(path) if inside else str(path), path.stat().st_size, digest.hexdigest())
+    return digest.hexdigest()
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -250,10 +268,18 @@ def read_counters(
         if output is None:
             continue
         path = folder.absolute(output.path)
-        if path.suffix == ".json":
-            yield unit, json.loads(path.read_text(encoding="utf-8"))
-            continue
-        if output.path not in merged:
-            with path.open(encoding="utf-8") as file:
-                merged[output.path] = {raw["unit"]: raw["counters"] for raw in map(json.loads, file)}
-        yield unit, merged[output.path][unit]
+        try:
+            if path.suffix == ".json":
+                yield unit, json.loads(path.read_text(encoding="utf-8"))
+                continue
+            if output.path not in merged:
+                with path.open(encoding="utf-8") as file:
+                    merged[output.path] = {raw["unit"]: raw["counters"] for raw in map(json.loads, file)}
+            yield unit, merged[output.path][unit]
+        except (ValueError, TypeError, KeyError) as cause:
+            raise error(
+                "R306",
+                f"the counters {path} are damaged: {cause}",
+                help="remove the file and run again: its units will be computed again",
+                file=str(path),
+            ) from cause

@@ -11,6 +11,7 @@ The code's family says what kind of fault it is and which exit status the comman
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -71,6 +72,20 @@ def error(
 ) -> CurateError:
     """A `CurateError` with one problem: `raise error("D401", "…", help="…", file=path)`."""
     return CurateError([Problem(code, message, help, position, context)], exit_code=exit_code)
+
+
+def system_error(cause: OSError) -> CurateError:
+    """An operating system error in words a user can act on."""
+    where = f" ({cause.filename})" if cause.filename else ""
+    if cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        return error(
+            "E501", f"no space left on the device{where}", help="free some space and run again: it continues"
+        )
+    if cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        return error(
+            "E506", f"not allowed: {cause.strerror}{where}", help="change the permissions and run again"
+        )
+    return error("R303", f"{cause.strerror or cause}{where}", help="run again: finished units are kept")
 
 
 CATALOGUE: Final[dict[str, Entry]] = {

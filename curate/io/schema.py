@@ -205,7 +205,28 @@ def _type(name: str, kind: pa.DataType, spec: InputSpec) -> pa.DataType:
         return COLUMN_TYPES[declared]
     if pa.types.is_dictionary(kind):
         return _type(name, kind.value_type, spec)
-    return pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind
+    return pa.string() if pa.types.is_large_string(kind) else _without_views(kind)
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    """The type with its views, at any depth, made plain: Arrow's kernels cannot take rows of views."""
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_binary_view(kind):
+        return pa.binary()
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_without_views(field.type)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(
+            _without_views(kind.key_type), _without_views(kind.item_type), keys_sorted=kind.keys_sorted
+        )
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(_without_views(kind.value_type)), kind.list_size)
+    if pa.types.is_list(kind) or pa.types.is_list_view(kind):
+        return pa.list_(kind.value_field.with_type(_without_views(kind.value_type)))
+    if pa.types.is_large_list(kind) or pa.types.is_large_list_view(kind):
+        return pa.large_list(kind.value_field.with_type(_without_views(kind.value_type)))
+    return kind
 
 
 def _is_texty(kind: pa.DataType) -> bool:
@@ -226,8 +247,10 @@ def _is_texty(kind: pa.DataType) -> bool:
 
 
 def _casts(kind: pa.DataType, target: pa.DataType) -> bool:
+    if kind == target:
+        return True
     try:
-        pa.array([], kind).cast(target)
+        pa.nulls(0, kind).cast(target)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
         return False
     return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,6 +145,25 @@ class Place:
         result = self.curate("plan", *given, "--json")
         result.succeeded()
         return {phase["name"]: phase for phase in result.json["phases"]}
+
+
+@dataclass
+class Template:
+    """A place after a run, for tests that change something: each finds it as it was, under the same paths."""
+
+    place: Place
+
+    def __post_init__(self) -> None:
+        shutil.copytree(self.place.root, self._kept, symlinks=True)
+
+    @property
+    def _kept(self) -> Path:
+        return self.place.root.parent / f"{self.place.root.name}-kept"
+
+    def restored(self) -> Place:
+        shutil.rmtree(self.place.root)
+        shutil.copytree(self._kept, self.place.root, symlinks=True)
+        return self.place
 
 
 def orphans(group: int, patience: float = 5) -> list[str]:

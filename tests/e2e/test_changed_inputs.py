@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from tests.corpus import rows, write_jsonl, write_parquet
-from tests.e2e.cli import Fault, Place
+from tests.e2e.cli import Fault, Place, Template
 from tests.e2e.run_folder import attempts, done_records, published, strays
 
 CONFIG = """
@@ -32,7 +32,7 @@ publish:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     """A folder in which the job has run."""
     place = Place(tmp_path_factory.mktemp("finished") / "work")
     for number, size in enumerate((12, 5, 30)):
@@ -40,13 +40,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_jsonl(place / "in/0.jsonl", rows("j0", 9))
     place.config(CONFIG)
     place.run().succeeded()
-    return place.root
+    return Template(place)
 
 
 @pytest.fixture
-def done(finished: Path, place: Place) -> Place:
-    shutil.copytree(finished, place.root, dirs_exist_ok=True)
-    return place
+def done(template: Template) -> Place:
+    return template.restored()
 
 
 def test_an_added_file_is_not_taken_in_silently(done: Place) -> None:

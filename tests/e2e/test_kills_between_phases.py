@@ -1,5 +1,6 @@
-"""SIGKILL of the parent where it works alone: while it freezes the plan, merges done-files, arranges an output into files and
-moves files into place. Each moment is hit in turn; then the run is started again and must end as if nothing had happened.
+"""SIGKILL of the parent where it works alone: while it freezes the plan, merges done-files, arranges an output into files
+and moves them into place. Each moment is hit in turn; then the run is started again and must end as if nothing had
+happened.
 """
 
 from __future__ import annotations

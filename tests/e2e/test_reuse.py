@@ -7,14 +7,13 @@ where the work is done changes nothing.
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
 from tests.corpus import rows, write_jsonl, write_parquet
-from tests.e2e.cli import Place
+from tests.e2e.cli import Place, Template
 from tests.e2e.run_folder import attempts, done_records, published, strays
 
 CONFIG = """
@@ -33,7 +32,7 @@ PHASES = ["ingest", "pass1", "all.count", "all.write", "some.count", "some.excha
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     """A folder in which the job has run: three Parquet shards, one ingested."""
     place = Place(tmp_path_factory.mktemp("finished") / "work")
     for number, size in enumerate((12, 0, 30)):
@@ -41,14 +40,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_jsonl(place / "in/0.jsonl", rows("j0", 9))
     place.config(CONFIG)
     place.run().succeeded()
-    return place.root
+    return Template(place)
 
 
 @pytest.fixture
-def done(finished: Path, place: Place) -> Place:
-    """A copy of it: paths are part of no fingerprint."""
-    shutil.copytree(finished, place.root, dirs_exist_ok=True)
-    return place
+def done(template: Template) -> Place:
+    return template.restored()
 
 
 def pending(plan: dict[str, dict[str, Any]]) -> dict[str, int | None]:
@@ -140,6 +137,14 @@ def test_a_moved_run_folder_goes_on(done: Place) -> None:
     done.run("--run-dir", "elsewhere").succeeded()
     shutil.move(done / "elsewhere", done / "runs/job")
     assert _state(done) == before
+
+
+def test_a_moved_output_is_published_anew_from_the_same_passes(done: Place) -> None:
+    before = _state(done)
+    done.config(CONFIG.replace("path: out/all", "path: elsewhere/all"))
+    assert set(pending(done.plan())) == {"all.write"}
+    done.run().succeeded()
+    assert published(done / "elsewhere/all") == before[1]["all"]
 
 
 def test_inputs_that_were_moved_are_known_again(done: Place) -> None:

@@ -14,10 +14,7 @@ IN_A_WRITE = ("curate.core.commit:write_done", "^some.write ", 2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("signal", "moment"),
-    [("SIGINT", IN_A_PASS), ("SIGTERM", IN_A_PASS), ("SIGINT", IN_A_WRITE), ("SIGTERM", IN_A_WRITE)],
-)
+@pytest.mark.parametrize(("signal", "moment"), [("SIGINT", IN_A_PASS), ("SIGTERM", IN_A_WRITE)])
 def test_a_signal_to_the_parent_while_workers_work(
     job: Job, signal: str, moment: tuple[str, str, int]
 ) -> None:

@@ -19,6 +19,7 @@ from curate.commands.find_run import find_run
 from curate.config import Loaded, load
 from curate.contract import checked_column
 from curate.core.batch import DocBatch
+from curate.core.errors import system_error
 from curate.core.layout import RunFolder
 from curate.core.models import models_folder, pull, require
 from curate.core.plan import StepPlan
@@ -29,7 +30,6 @@ from curate.explain import explain
 from curate.progress import Progress
 from curate.run import locked
 from curate.session import Request, prepare
-from curate.task import disk_error
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _full_disk(place: Place) -> None:
     try:
         Path("/dev/full").write_bytes(b"x")
     except OSError as cause:
-        raise disk_error(cause) from cause
+        raise system_error(cause) from cause
 
 
 @provokes("E506")

@@ -149,10 +149,10 @@ def passing(
     *steps: tuple[StepPlan, AnyStep],
     language: str | None = None,
     first: bool = True,
-    scratch: Path = Path(tempfile.gettempdir()),
 ) -> Pipeline:
     """A pass over these steps, ready for its first batch."""
-    pipeline = Pipeline(list(steps), Context(models=scratch, scratch=scratch), language, first=first)
+    place = Path(tempfile.gettempdir())  # the toys write nothing
+    pipeline = Pipeline(list(steps), Context(models=place, scratch=place), language, first=first)
     pipeline.start_unit()
     return pipeline
 

@@ -5,8 +5,9 @@
     {"at": "curate.core.commit:write_done", "when": "before" | "after", "matching": "pass1", "call": 3,
      "by": "worker" | "parent" | "any", "do": "kill SIGKILL SELF", "count": "/tmp/…/0"}
 
-`do` happens at the call-th call of `at`, counted over all processes of the run, whose arguments match the regular expression
-(`call` 0: at every one): `kill SIGKILL SELF` (or PARENT, or GROUP), `log FILE` (writes the arguments down), or a shell command.
+`do` happens at the call-th call of `at`, counted over all processes of the run, whose arguments match the regular
+expression (`call` 0: at every one): `kill SIGKILL SELF` (or PARENT, or GROUP), `log FILE` (writes the arguments down), or
+a shell command.
 Product code has no hooks: functions are wrapped when their module is imported.
 """
 
