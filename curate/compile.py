@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,12 +24,14 @@ from curate.core.errors import CurateError, Problem
 from curate.core.layout import RunFolder
 from curate.core.manifest import InputSpec, Manifest
 from curate.core.models import models_folder
-from curate.core.overlay import DROP, DROP_REASONS, TEXT_BYTES
+from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES
 from curate.core.plan import OutputPlan, Phase, Plan, StepPlan, digest, packed_schema
-from curate.core.stage import Annotator, Context
+from curate.core.stage import Annotator, Context, Resources
 from curate.core.suggest import did_you_mean
+from curate.environment import expand
 from curate.io.listing import build_manifest
 from curate.io.source import source_schema
+from curate.ledger import READ
 from curate.outputs import output_plans
 from curate.stages import kind as kind_of
 from curate.validation import in_order
@@ -87,6 +89,9 @@ def compile_run(
     specs = _specs(loaded)
     manifest, source = _inputs(checking, specs, previous, update)
     context = Context(models=models_folder(), scratch=folder.root / "cache", offline=_offline())
+    _check_names(checking)
+    if manifest is not None:
+        _check_inputs_apart(checking, manifest, specs, folder)
     steps, after = _steps(checking, source, context)
     language = _language(checking, after)
     outputs = (
@@ -96,7 +101,7 @@ def compile_run(
     assert manifest is not None
     assert source is not None
     assert after is not None
-    config = _provenance(loaded)
+    config = _provenance(loaded, [plan for plan, _ in steps])
     phases = _phases(manifest, steps, outputs, language, config)
     plan = Plan(
         name=loaded.config.name,
@@ -120,9 +125,6 @@ def _offline() -> bool:
 
 def _specs(loaded: Loaded) -> tuple[InputSpec, ...]:
     """Inputs with their environment variables put in."""
-    from dataclasses import replace
-
-    from curate.environment import expand
 
     specs = []
     for entry in loaded.config.input:
@@ -152,6 +154,46 @@ def _inputs(
         return manifest, None
 
 
+def _check_names(checking: _Checking) -> None:
+    """`read` and `quarantine` stand for the reader's own work in ledgers and overlays."""
+    for step in checking.loaded.config.steps:
+        if step.name in (READ, QUARANTINED):
+            message = f"no step can be called '{step.name}': reports use it for the reader's own work"
+            checking.fault("C108", message, "give the step another name with `as:`", (*step.path, "as"))
+
+
+def _check_inputs_apart(
+    checking: _Checking, manifest: Manifest, specs: Sequence[InputSpec], folder: RunFolder
+) -> None:
+    """C202 if the run folder lies where inputs are looked for, or inputs lie in it or in an output."""
+    outputs = {
+        f"output '{p.name}'": os.path.realpath(expand(p.path, os.environ))
+        for p in checking.loaded.config.publish
+    }
+    places = {"the run folder": os.path.realpath(folder.root), **outputs}
+    several = isinstance(checking.loaded.source.at(("input",)), list)
+    for index, spec in enumerate(specs):
+        path: KeyPath = ("input", index) if several else ("input",)
+        folders = [os.path.realpath(p) for p in spec.paths if os.path.isdir(p)]
+        for what, place in places.items():
+            if any(f"{place}/".startswith(f"{f}/") for f in folders):
+                help = "read a folder of its own: the next run would read what this one writes"
+                checking.fault("C202", f"{what} lies in the input {spec.paths[0]}", help, path)
+    real: dict[str, str] = {}
+    for file in manifest.files:
+        if "://" in file.location:
+            continue
+        parent, name = os.path.split(file.location)
+        location = os.path.join(real.setdefault(parent, os.path.realpath(parent)), name)
+        for what, place in places.items():
+            if location.startswith(f"{place}/"):
+                path = ("input", file.input) if several else ("input",)
+                checking.fault(
+                    "C202", f"the input {file.path} lies in {what}", "read from another folder", path
+                )
+                return
+
+
 def _input_of(problem: Problem, specs: Sequence[InputSpec], loaded: Loaded) -> KeyPath:
     """The input that a problem of listing is about: the one whose path it names, else all of them."""
     several = isinstance(loaded.source.at(("input",)), list)
@@ -165,9 +207,9 @@ def _input_of(problem: Problem, specs: Sequence[InputSpec], loaded: Loaded) -> K
 
 def _steps(
     checking: _Checking, schema: pa.Schema | None, context: Context
-) -> tuple[list[tuple[StepPlan, float]], pa.Schema | None]:
-    """Each step's plan with the GPUs it needs, and the schema after the last; schema None: unknown, checks skipped."""
-    plans: list[tuple[StepPlan, float]] = []
+) -> tuple[list[tuple[StepPlan, Resources]], pa.Schema | None]:
+    """Each step's plan with what it needs, and the schema after the last; schema None: unknown, checks skipped."""
+    plans: list[tuple[StepPlan, Resources]] = []
     built: list[tuple[Step, AnyStep]] = []
     for step in checking.loaded.config.steps:
         instance = _built(checking, step)
@@ -180,7 +222,7 @@ def _steps(
         if schema is not None:
             _check_columns(checking, step, instance, schema, writers)
         plan = _step_plan(step, instance, artifacts)
-        plans.append((plan, instance.resources().gpus))
+        plans.append((plan, instance.resources()))
         if schema is not None and len(checking.problems) == before:
             schema = pa.schema([*schema, *step_fields(plan, instance)])
         elif schema is not None:
@@ -324,21 +366,21 @@ def _language(checking: _Checking, schema: pa.Schema | None) -> str | None:
     return column
 
 
-def _provenance(loaded: Loaded) -> dict[str, Any]:
+def _provenance(loaded: Loaded, steps: Sequence[StepPlan]) -> dict[str, Any]:
     """The config as it goes into published metadata: what decides the content, without paths and execution."""
-    config = loaded.config
+    modes = {s.name: s.mode for s in loaded.config.steps}
     return {
-        "name": config.name,
+        "name": loaded.config.name,
         "steps": [
-            {"use": s.use, "as": s.name, "when": s.when, "mode": s.mode, **s.options.model_dump(mode="json")}
-            for s in config.steps
+            {"use": s.use, "as": s.name, "when": s.when, "mode": modes[s.name], **s.portable_options}
+            for s in steps
         ],
     }
 
 
 def _phases(
     manifest: Manifest,
-    steps: Sequence[tuple[StepPlan, float]],
+    steps: Sequence[tuple[StepPlan, Resources]],
     outputs: Sequence[OutputPlan],
     language: str | None,
     config: Mapping[str, Any],
@@ -348,9 +390,9 @@ def _phases(
     upstream = digest("ingest", _VERSIONS["ingest"])
     if manifest.ingest:
         phases.append(Phase("ingest", "ingest", upstream))
-    for number, (group, gpus) in enumerate(_fused(steps), start=1):
+    for number, (group, needs) in enumerate(_fused(steps), start=1):
         upstream = digest("pass", _VERSIONS["pass"], upstream, language, [s.identity() for s in group])
-        phases.append(Phase(f"pass{number}", "pass", upstream, tuple(group), resources={"gpus": gpus}))
+        phases.append(Phase(f"pass{number}", "pass", upstream, tuple(group), resources=asdict(needs)))
     for output in outputs:
         counted = digest("count", _VERSIONS["count"], upstream, output.selection())
         spread = digest(
@@ -373,12 +415,16 @@ def _phases(
     return tuple(phases)
 
 
-def _fused(steps: Sequence[tuple[StepPlan, float]]) -> list[tuple[list[StepPlan], float]]:
-    """Neighbouring steps with the same number of GPUs in one pass; without steps, one pass that only reads."""
-    groups: list[tuple[list[StepPlan], float]] = []
-    for plan, gpus in steps:
-        if groups and groups[-1][1] == gpus:
-            groups[-1][0].append(plan)
+def _fused(steps: Sequence[tuple[StepPlan, Resources]]) -> list[tuple[list[StepPlan], Resources]]:
+    """Neighbouring steps with the same number of GPUs in one pass; without steps, one pass that only reads.
+
+    A pass needs the memory of all its steps together.
+    """
+    groups: list[tuple[list[StepPlan], Resources]] = []
+    for plan, needs in steps:
+        if groups and groups[-1][1].gpus == needs.gpus:
+            members, before = groups[-1]
+            groups[-1] = ([*members, plan], Resources(before.memory_gb + needs.memory_gb, needs.gpus))
         else:
-            groups.append(([plan], gpus))
-    return groups or [([], 0)]
+            groups.append(([plan], needs))
+    return groups or [([], Resources(memory_gb=0))]

@@ -18,8 +18,8 @@ from curate.progress import Progress
 from curate.run import Execution, execute, locked, record_failure, start_anew
 from curate.session import Request, Session, prepare
 
-#: Memory one worker should have to itself: a batch, its columns, a model and a row group or exchange run to write.
-_WORKER_BYTES = 1024**3
+#: Memory of one worker beside its steps: the interpreter, a batch and its columns, a row group or exchange run to write.
+_WORKER_BYTES = 700_000_000
 
 
 def run_config(request: Request, *, workers: int | None, tasks: int | None) -> None:
@@ -65,7 +65,8 @@ def _still_current(session: Session, request: Request) -> Session:
 
 def _execute(session: Session, environment: dict[str, str], workers: int | None, tasks: int | None) -> None:
     plan, manifest = session.compiled.plan, session.compiled.manifest
-    how = execution(session.loaded.config.execution, environment, workers, tasks)
+    needs = max((float(p.resources.get("memory_gb", 0)) for p in plan.passes), default=0.0)
+    how = execution(session.loaded.config.execution, environment, workers, tasks, needs)
     _check_scratch(plan)
     with Progress() as progress:
         execute(
@@ -88,22 +89,26 @@ def _compile(folder: RunFolder, plan: Plan, environment: dict[str, str]) -> None
 
 
 def execution(
-    config: ExecutionConfig, environment: dict[str, str], workers: int | None, tasks: int | None
+    config: ExecutionConfig,
+    environment: dict[str, str],
+    workers: int | None,
+    tasks: int | None,
+    needs: float = 0.0,
 ) -> Execution:
-    """Workers and threads: from the command line, else the config, else the machine."""
+    """Workers and threads: from the command line, else the config, else the machine. needs: GB of a worker's steps."""
     cores = len(os.sched_getaffinity(0))
     if workers is None:
-        workers = _automatic(cores, config.memory) if config.workers == "auto" else config.workers
+        workers = _automatic(cores, config.memory, needs) if config.workers == "auto" else config.workers
     threads = config.threads if config.threads is not None else max(1, cores // workers)
     return Execution(
         workers=workers, threads=threads, retries=config.retries, tasks=tasks, environment=environment
     )
 
 
-def _automatic(cores: int, memory: int | None) -> int:
+def _automatic(cores: int, memory: int | None, needs: float) -> int:
     """As many workers as cores, fewer where memory does not reach for them."""
     available = memory if memory is not None else _available_memory()
-    return max(1, min(cores, available // _WORKER_BYTES))
+    return max(1, min(cores, available // (_WORKER_BYTES + int(needs * 1e9))))
 
 
 def _available_memory() -> int:
@@ -151,9 +156,18 @@ def _interruptible() -> Iterator[None]:
 
 
 def _show_report(folder: RunFolder) -> None:
+    """The report at the end of a run; R305 if it tells of anything but success."""
     from curate.report import build_report
     from curate.report_view import make_console, render
 
     usual = Path("runs", folder.root.name).absolute()
     called = folder.root.name if folder.root == usual else os.path.relpath(folder.root)
-    render(build_report(folder.root), make_console(), run=called)
+    report = build_report(folder.root)
+    render(report, make_console(), run=called)
+    if report["state"] != "done" or not report["balanced"]:
+        state = (
+            "the books do not balance"
+            if not report["balanced"]
+            else f"the run is {report['state']}, not done"
+        )
+        raise error("R305", f"every phase ended, but {state}", help=f"look at: curate report {called} --json")

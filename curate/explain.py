@@ -28,6 +28,7 @@ from curate.core.suggest import did_you_mean
 from curate.documents import Document, Documents, raw_text
 from curate.finish import read_published
 from curate.io.publish import file_name, row_groups
+from curate.joined import SIZE
 from curate.ledger import READ
 from curate.status import read_run
 from curate.task import build_step
@@ -270,7 +271,8 @@ def _published(documents: Documents, document: Document, record: pa.RecordBatch)
             continue
         partition = None
         if output.partition_by is not None:
-            partition = str(record.column(output.partition_by)[0].as_py() or UNDETERMINED)
+            partition = record.column(output.partition_by).cast(pa.string())[0].as_py()
+            partition = UNDETERMINED if partition is None else partition
         try:
             name = _file_of(documents, document, output, record)
         except LookupError:
@@ -290,7 +292,9 @@ def _file_of(documents: Documents, document: Document, output: OutputPlan, recor
     for batch in records:
         docs = batch.column(DOC).to_numpy()
         values = batch.column(output.partition_by) if output.partition_by is not None else None
-        groups = row_groups(layout, output, shard, values, docs, seen)
+        # A shuffled row's place does not depend on sizes.
+        sizes = batch.column(SIZE).to_numpy() if output.seed is None else np.zeros(len(docs), np.int64)
+        groups = row_groups(layout, output, shard, values, docs, sizes, seen)
         at = int(np.searchsorted(docs, document.doc))
         if at < len(docs) and docs[at] == document.doc:
             group = int(groups[at])
@@ -305,6 +309,7 @@ def _before(documents: Documents, document: Document, output: OutputPlan) -> Ite
     """The rows of the document's shard that the output takes, in order."""
     where = parse(output.where) if output.where is not None else None
     columns = {
+        SIZE,
         *(where.columns if where is not None else ()),
         *([output.partition_by] if output.partition_by else []),
     }

@@ -82,7 +82,7 @@ def finished_units(plan: Plan, manifest: Manifest, phase: Phase, folder: RunFold
     if phase.kind != "write":
         return finished(folder, phase.name, fingerprints)
     output = plan.output(phase.output or "")
-    return finished(folder, phase.name, fingerprints, lambda done: in_place(folder, output, done))
+    return finished(folder, phase.name, fingerprints, in_place(folder, output))
 
 
 def unit_sizes(manifest: Manifest, phase: Phase, units: Mapping[int, str]) -> dict[int, int]:

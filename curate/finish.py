@@ -12,15 +12,15 @@ written to (C205): a loader would read both sets as one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from curate.core.commit import Done, write_atomically
-from curate.core.errors import Problem
+from curate.core.errors import Problem, error
 from curate.core.layout import RunFolder
-from curate.core.plan import OutputPlan
+from curate.core.plan import OutputPlan, digest
 from curate.io.publish import FileLayout, file_name
 
 MARKER = ".curate.json"
@@ -38,9 +38,9 @@ class PublishedFile:
     partition: str
 
 
-def staging_folder(output: OutputPlan) -> Path:
-    """Where files wait, hidden, on the output's own file system."""
-    return Path(output.path) / f".{output.name}.staging"
+def staging_folder(folder: RunFolder, output: OutputPlan) -> Path:
+    """Where a run's files wait, hidden, on the output's own file system."""
+    return Path(output.path) / f".{output.name}.{digest(str(folder.root))[:8]}.staging"
 
 
 def read_published(folder: RunFolder, output: OutputPlan) -> tuple[list[PublishedFile], bool]:
@@ -58,18 +58,18 @@ def read_published(folder: RunFolder, output: OutputPlan) -> tuple[list[Publishe
         return [], False
 
 
-def in_place(folder: RunFolder, output: OutputPlan, done: Done) -> bool:
-    """Whether a written file counts: still staged, or already in its place, with its recorded size."""
-    staged = done.outputs["file"]
-    if _size(Path(staged.path)) == staged.bytes:
-        return True
-    files, _ = read_published(folder, output)
-    return any(
-        f.unit == done.unit
-        and f.attempt == done.attempt
-        and _size(Path(output.path) / f.name) == staged.bytes
-        for f in files
-    )
+def in_place(folder: RunFolder, output: OutputPlan) -> Callable[[Done], bool]:
+    """A test whether a written file counts: still staged, or already in its place, with its recorded size."""
+    names = {(f.unit, f.attempt): f.name for f in read_published(folder, output)[0]}
+
+    def there(done: Done) -> bool:
+        staged = done.outputs["file"]
+        if _size(Path(staged.path)) == staged.bytes:
+            return True
+        name = names.get((done.unit, done.attempt))
+        return name is not None and _size(Path(output.path) / name) == staged.bytes
+
+    return there
 
 
 def finish(
@@ -94,21 +94,32 @@ def finish(
         for unit in sorted(done)
     ]
     before, complete = read_published(folder, output)
-    described = (root / "README.md").exists() and (root / MARKER).exists()
+    described = _text(root / "README.md") == card and (root / MARKER).exists()
     if complete and described and before == files and all(_size(root / f.name) == f.bytes for f in files):
         return files
     old = {f.name for f in before} | set(_marked(root, run))
-    _record(folder, output, files, complete=False, superseded=sorted(old - {f.name for f in files}))
+    new = {f.name for f in files}
+    # The marker knows the old set and the new one before a file moves: whatever happens then, they are known as ours.
+    write_atomically(root / MARKER, _marker(run, output, [(name, 0) for name in sorted(old | new)]))
+    _record(folder, output, files, complete=False, superseded=sorted(old - new))
     _remove_superseded(folder, output)
     for file in files:
         staged = Path(done[file.unit].outputs["file"].path)
         if staged.exists():
             (root / file.name).parent.mkdir(parents=True, exist_ok=True)
             staged.replace(root / file.name)
+    missing = [f.name for f in files if _size(root / f.name) != f.bytes]
+    if missing:
+        raise error(
+            "R306",
+            f"{root / missing[0]} is missing or has another size than was written",
+            help="run again: its unit is computed again",
+            file=missing[0],
+        )
     write_atomically(root / "README.md", card)
-    write_atomically(root / MARKER, _marker(run, output, files))
+    write_atomically(root / MARKER, _marker(run, output, [(f.name, f.bytes) for f in files]))
     _record(folder, output, files, complete=True, superseded=[])
-    sweep_staging(output, set())
+    sweep_staging(folder, output, set())
     return files
 
 
@@ -140,9 +151,9 @@ def _remove_superseded(folder: RunFolder, output: OutputPlan) -> None:
             path.parent.rmdir()
 
 
-def sweep_staging(output: OutputPlan, keep: set[Path]) -> None:
+def sweep_staging(folder: RunFolder, output: OutputPlan, keep: set[Path]) -> None:
     """Remove staged files nobody vouches for, and the folder when it is empty."""
-    staging = staging_folder(output)
+    staging = staging_folder(folder, output)
     if not staging.exists():
         return
     for path in staging.iterdir():
@@ -152,8 +163,8 @@ def sweep_staging(output: OutputPlan, keep: set[Path]) -> None:
         staging.rmdir()
 
 
-def _marker(run: str, output: OutputPlan, files: list[PublishedFile]) -> str:
-    raw: dict[str, Any] = {"run": run, "output": output.name, "files": [[f.name, f.bytes] for f in files]}
+def _marker(run: str, output: OutputPlan, files: list[tuple[str, int]]) -> str:
+    raw: dict[str, Any] = {"run": run, "output": output.name, "files": files}
     return json.dumps(raw, indent=0, ensure_ascii=True) + "\n"
 
 
@@ -185,8 +196,7 @@ def foreign_files(folder: RunFolder, output: OutputPlan, run: str) -> Problem | 
         return None
     files, _ = read_published(folder, output)
     ours = {root / f.name for f in files} | {root / name for name in _marked(root, run)}
-    staging = staging_folder(output)
-    strange = [p for p in sorted(root.rglob("*.parquet")) if p not in ours and staging not in p.parents]
+    strange = [p for p in sorted(root.rglob("*.parquet")) if p not in ours]
     card = root / "README.md"
     if not strange and (ours or not card.exists()):
         return None
@@ -201,6 +211,13 @@ def foreign_files(folder: RunFolder, output: OutputPlan, run: str) -> Problem | 
         f"such as {strange[0]}",
         "choose another `path`, or move those files away: a loader would read both sets as one",
     )
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
 
 
 def _size(path: Path) -> int | None:

@@ -44,7 +44,7 @@ class ShardView:
         placed = self._place(columns)
         readers = {
             index: OverlayReader(self._path(index), self._wanted(index, placed))
-            for index in sorted({*placed.values(), len(self.overlays) - 1} - {-1})
+            for index in sorted(self._read_overlays(placed))
         }
         from_source = frozenset(c for c in columns if placed[c] == -1 and c != "doc")
         last = readers[len(self.overlays) - 1]
@@ -77,6 +77,11 @@ class ShardView:
         if SIZE in placed:
             placed[SIZE] = len(self.overlays) - 1
         return placed
+
+    def _read_overlays(self, placed: dict[str, int]) -> set[int]:
+        """Overlays that hold a wanted column, or rewrote a wanted text, and the last, which tells who lives."""
+        rewriting = self._rewriting() if TEXT in placed else []
+        return ({*placed.values(), *rewriting, len(self.overlays) - 1}) - {-1}
 
     def _rewriting(self) -> list[int]:
         return [i for i, (_, done) in enumerate(self.overlays) if done.facts.get("rewritten", 0) > 0]

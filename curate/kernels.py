@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -81,6 +82,7 @@ def compile_once(root: Path, uses: Iterable[str], environment: Mapping[str, str]
 
 def fill(root: Path) -> None:
     """Run the core's kernels, and the steps of a plan that read only the text, on a tiny batch."""
+    from curate.core.errors import CurateError
     from curate.core.stage import Annotator, Context
     from curate.core.text.warm import compile_kernels
     from curate.saved_run import load_run
@@ -90,9 +92,11 @@ def fill(root: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         context = Context(models=Path(plan.models), scratch=Path(scratch), offline=plan.offline)
         steps = [step for s in plan.steps if isinstance(step := build_step(s.use, s.options), Annotator)]
+        compile_kernels()
         for step in steps:
-            step.open(context)
-        compile_kernels(steps)
+            with suppress(CurateError):  # a worker will meet it too, and say which unit it was at
+                step.open(context)
+                compile_kernels([step])
 
 
 if __name__ == "__main__":

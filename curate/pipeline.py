@@ -25,23 +25,12 @@ from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES, ove
 from curate.core.plan import StepPlan
 from curate.core.stage import Annotator, Context
 from curate.ledger import READ, StepCounter, language_codes
+from curate.quarantine import BadRow
 
 NO_TEXT = "no_text"
 
 Indices = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-
-
-@dataclass
-class BadRow:
-    """A row for the quarantine. step: who says so; position: where in the file, if that is known."""
-
-    doc: int
-    step: str
-    reason: str
-    file: str = ""
-    position: str = ""
-    raw: bytes = b""
 
 
 @dataclass

@@ -13,14 +13,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
 
 from curate.core.commit import Done, compact, forget, read_counters, write_atomically
 from curate.core.errors import CurateError, error
-from curate.core.layout import RunFolder
+from curate.core.layout import RUN_NAMES, RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Phase, Plan, digest, pack
 from curate.executors.local import Listener, LocalExecutor
@@ -105,16 +105,15 @@ def is_locked(folder: RunFolder) -> bool:
 
 
 def start_anew(folder: RunFolder, plan: Plan) -> None:
-    """`--force`: forget everything but the cache. The lock must be held."""
+    """`--force`: forget everything but the cache. The lock must be held; only what a run makes is removed."""
     for output in plan.outputs:
-        sweep_staging(output, set())
-    for path in folder.root.iterdir():
-        if path.name in ("lock", "cache"):
-            continue
+        sweep_staging(folder, output, set())
+    for name in RUN_NAMES:
+        path = folder.root / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def execute(
@@ -136,14 +135,17 @@ def execute(
     _check_outputs(plan, folder)
     if any(_pending(plan, manifest, folder, phase) for phase in plan.passes):
         prepare()
-    with LocalExecutor(
-        folder.root,
-        workers=how.workers,
-        threads=how.threads,
-        retries=how.retries,
-        environment=how.environment,
-        scratch=scratch_base(plan.local_tmp) / f"curate-{digest(str(folder.root))[:16]}",
-    ) as executor:
+    with (
+        _locked_outputs(plan),
+        LocalExecutor(
+            folder.root,
+            workers=how.workers,
+            threads=how.threads,
+            retries=how.retries,
+            environment=how.environment,
+            scratch=scratch_base(plan.local_tmp) / f"curate-{digest(str(folder.root))[:16]}",
+        ) as executor,
+    ):
         for phase in plan.phases:
             if phase.kind == "exchange" and not _pending(plan, manifest, folder, _writer_of(plan, phase)):
                 continue
@@ -152,10 +154,29 @@ def execute(
                 publish(plan, manifest, folder, phase)
 
 
+@contextmanager
+def _locked_outputs(plan: Plan) -> Iterator[None]:
+    """Hold every output folder: two runs that publish to one place would take each other's files for debris."""
+    with ExitStack() as held:
+        for output in plan.outputs:
+            Path(output.path).mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(output.path, os.O_RDONLY)
+            held.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as cause:
+                raise error(
+                    "R302",
+                    f"another run is publishing to {output.path}",
+                    help="wait for it, or give this output another `path`",
+                ) from cause
+        yield
+
+
 def record_failure(folder: RunFolder, cause: CurateError) -> None:
     """Note why the run stopped, for `curate status`."""
-    if folder.root.is_dir():
-        problems = [{"code": p.code, "message": p.message} for p in cause.problems]
+    problems = [{"code": p.code, "message": p.message} for p in cause.problems]
+    with suppress(OSError):  # a full disk takes no note either; the failure itself is shown to the user
         write_atomically(folder.failure, json.dumps({"problems": problems}) + "\n")
 
 
@@ -219,6 +240,9 @@ def run_phase(
                 unit=missing[0],
             )
     done = compact(folder, phase.name, done)
+    if pending:
+        forget(folder, phase.name, done)  # what a killed worker left half written
+        _sweep_own(plan, manifest, folder, phase, done)
     check_books(plan, manifest, folder, phase, done)
     if phase.kind == "count":
         _arrange(plan, manifest, folder, phase, done)
@@ -230,7 +254,9 @@ def _sweep_own(
 ) -> None:
     """Files outside the phase's own folders that no record vouches for."""
     if phase.kind == "write":
-        sweep_staging(plan.output(phase.output or ""), {Path(d.outputs["file"].path) for d in done.values()})
+        sweep_staging(
+            folder, plan.output(phase.output or ""), {Path(d.outputs["file"].path) for d in done.values()}
+        )
     elif phase.kind == "ingest":
         kept = {folder.absolute(o.path) for d in done.values() for o in d.outputs.values()}
         place = folder.root / "ingested"
@@ -251,7 +277,7 @@ def _arrange(
     path = folder.file_layout(name, layout_fingerprint(plan, manifest, name))
     if read_layout(plan, manifest, name, folder) is None:
         for old in path.parent.iterdir() if path.parent.exists() else ():
-            if old.name.lstrip(".").startswith(f"{name}-"):
+            if old.name.lstrip(".").rsplit("-", 1)[0] == name:
                 old.unlink()
         write_atomically(path, arrange(plan.output(name), counts).to_json())
 
@@ -267,10 +293,11 @@ def publish(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> 
     rows = sum(d.rows for d in done.values())
     expected = sum(p.rows for p in layout.partitions)
     if rows != expected:
+        forget(folder, phase.name, {})
         raise error(
             "R305",
             f"output '{name}' should have {expected} rows and has {rows}",
-            help="report this",
+            help="run again: its files are written anew",
             phase=phase.name,
         )
     finish(folder, output, layout, done, dataset_card(plan, output, layout), plan.name)

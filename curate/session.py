@@ -9,8 +9,8 @@ from pathlib import Path
 
 from curate.compile import Compiled, compile_run
 from curate.config import Loaded, load
-from curate.core.errors import error
-from curate.core.layout import RunFolder
+from curate.core.errors import CurateError, error
+from curate.core.layout import RUN_NAMES, RunFolder
 from curate.core.manifest import Manifest
 
 
@@ -40,6 +40,8 @@ def prepare(request: Request) -> Session:
     loaded = load(request.config, request.overrides)
     folder = RunFolder(run_folder(loaded, request.run_dir))
     _check_folder(folder)
+    if request.force:
+        _check_forgettable(folder)
     previous = None if request.force else read_manifest(folder)
     compiled = compile_run(loaded, folder, previous=previous, update=request.update)
     return Session(loaded, folder, compiled, previous)
@@ -65,21 +67,35 @@ def _check_folder(folder: RunFolder) -> None:
         raise error("E506", message, help="choose another --run-dir")
 
 
+def _check_forgettable(folder: RunFolder) -> None:
+    """`--force` empties a run folder, whatever state it is in, and nothing else: R309 for any other folder."""
+    strange = _not_ours(folder)
+    if strange:
+        raise _no_run_folder(folder, strange)
+
+
+def _not_ours(folder: RunFolder) -> list[str]:
+    """Names in a folder that no run makes."""
+    ours = {"lock", "cache", *RUN_NAMES}
+    names = sorted(p.name for p in folder.root.iterdir()) if folder.root.is_dir() else []
+    return [n for n in names if n not in ours and not n.startswith(".")]
+
+
+def _no_run_folder(folder: RunFolder, strange: list[str]) -> CurateError:
+    return error(
+        "R309",
+        f"{folder.root} is not a run folder: it holds {', '.join(strange[:3])}",
+        help="choose an empty or new folder with --run-dir",
+    )
+
+
 def read_manifest(folder: RunFolder) -> Manifest | None:
     """The frozen manifest of a run folder; None if nothing was run there. R309 if the folder is something else."""
     if not folder.root.exists() or not any(folder.root.iterdir()):
         return None
     if not folder.manifest.exists():
-        ours = {"lock", "logs", "cache", "failure.json", "plan.json"}
-        strange = sorted(
-            p.name for p in folder.root.iterdir() if p.name not in ours and not p.name.startswith(".")
-        )
-        if strange:
-            raise error(
-                "R309",
-                f"{folder.root} is not a run folder: it holds {', '.join(strange[:3])}",
-                help="choose an empty or new folder with --run-dir",
-            )
+        if strange := _not_ours(folder):
+            raise _no_run_folder(folder, strange)
         return None
     try:
         return Manifest.from_json(folder.manifest.read_text(encoding="utf-8"))

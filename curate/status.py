@@ -88,8 +88,16 @@ class RunState:
         if self.failure is not None and any(p["code"] != INTERRUPTED for p in self.failure):
             return "failed"
         finished = all(self.complete(p) for p in self.phases)
-        published = all(read_published(self.folder, o)[1] for o in self.plan.outputs)
+        published = all(self._is_published(o) for o in self.plan.outputs)
         return "done" if finished and published else "pending"
+
+    def _is_published(self, output: OutputPlan) -> bool:
+        """Whether the output's folder holds the very files that the done-files name."""
+        files, complete = read_published(self.folder, output)
+        written = self.phase(f"{output.name}.write").done
+        return complete and {(f.unit, f.attempt) for f in files} == {
+            (u, d.attempt) for u, d in written.items()
+        }
 
 
 def read_run(root: Path) -> RunState:

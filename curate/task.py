@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import tempfile
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ from curate.fingerprints import finished_units, read_layout, unit_fingerprints
 from curate.finish import staging_folder
 from curate.io.publish import FileLayout
 from curate.pipeline import Pipeline
+from curate.quarantine import Quarantine
 from curate.saved_run import load_run
 from curate.stages import load as load_stage
 from curate.units import (
@@ -39,10 +41,16 @@ from curate.units import (
     run_ingest,
     run_pass,
     run_write,
-    write_quarantine,
 )
 
-_OPEN_EXCHANGE_FILES = 512
+
+def _allowed_files() -> int:
+    """How many files this process may have open, after asking for as many as it can get (up to 65,536)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
 
 
 def scratch_base(local_tmp: str | None) -> Path:
@@ -69,6 +77,7 @@ class Worker:
         self._layouts: dict[str, FileLayout] = {}
         self._fingerprints: dict[str, dict[int, str]] = {}
         self._verified: set[tuple[str, int]] = set()
+        self._open_files = _allowed_files() // 2
         self._exchange: OrderedDict[tuple[str, int], ExchangeReader] = OrderedDict()
         self._scratch = tempfile.TemporaryDirectory(
             prefix="curate-", dir=scratch if scratch is not None else scratch_base(self.plan.local_tmp)
@@ -105,10 +114,10 @@ class Worker:
 
     def _unit(self, phase: Phase, unit: int, fingerprint: str, task: int, report: Report) -> Done | None:
         attempt = new_attempt()
-        result = self._work(phase, unit, attempt, report)
-        if result.bad:
-            path = self.folder.quarantine(phase.name, unit, attempt)
-            write_quarantine(path, result.bad)
+        path = self.folder.quarantine(phase.name, unit, attempt)
+        with Quarantine(path, self._space.file_of) as quarantine:
+            result = self._work(phase, unit, attempt, quarantine, report)
+        if quarantine.rows:
             result.outputs["quarantine"] = path
         counters = self.folder.counters(phase.name, unit, attempt)
         counters.parent.mkdir(parents=True, exist_ok=True)
@@ -125,18 +134,25 @@ class Worker:
             rows=result.rows,
             bytes=sum(o.bytes for o in outputs.values()),
             outputs=outputs,
-            facts={**result.facts, "quarantined": len(result.bad)},
+            facts={**result.facts, "quarantined": quarantine.rows},
         )
         if write_done(self.folder, phase.name, done):
             return done
+        if unit not in finished_units(self.plan, self.manifest, phase, self.folder):
+            # The other attempt's outputs are gone (a run that was starting took them for debris): ours count.
+            self.folder.done(phase.name, unit, fingerprint).unlink(missing_ok=True)
+            if write_done(self.folder, phase.name, done):
+                return done
         remove_outputs(self.folder, done)
         return None
 
-    def _work(self, phase: Phase, unit: int, attempt: str, report: Report) -> UnitResult:
+    def _work(
+        self, phase: Phase, unit: int, attempt: str, quarantine: Quarantine, report: Report
+    ) -> UnitResult:
         if phase.kind == "ingest":
-            return run_ingest(self._space, phase, unit, attempt, report)
+            return run_ingest(self._space, unit, attempt, quarantine, report)
         if phase.kind == "pass":
-            return run_pass(self._space, phase, self._pipeline(phase), unit, attempt, report)
+            return run_pass(self._space, phase, self._pipeline(phase), unit, attempt, quarantine, report)
         if phase.kind == "count":
             return run_count(self._space, phase, unit, report)
         if phase.kind == "exchange":
@@ -160,7 +176,15 @@ class Worker:
     def _finished(self, phase_name: str) -> Mapping[int, Done]:
         if phase_name not in self._done:
             phase = self.plan.phase(phase_name)
-            self._done[phase_name] = finished_units(self.plan, self.manifest, phase, self.folder)
+            done = finished_units(self.plan, self.manifest, phase, self.folder)
+            units = len(self._fingerprints_of(phase))
+            if len(done) < units:
+                raise error(
+                    "R303",
+                    f"phase {phase_name} is not finished ({len(done)} of {units} units), and this phase reads what it wrote",
+                    help="finish it first; `curate run` does all phases in order",
+                )
+            self._done[phase_name] = done
         return self._done[phase_name]
 
     def _layout(self, output: str) -> FileLayout:
@@ -172,7 +196,7 @@ class Worker:
         return self._layouts[output]
 
     def _open_exchange(self, phase_name: str, unit: int) -> ExchangeReader:
-        """Exchange files stay open: every file to write reads a little of each."""
+        """Exchange files stay open, as many as the system allows: every file to write reads a little of each."""
         key = (phase_name, unit)
         if key not in self._exchange:
             done = self._finished(phase_name)[unit]
@@ -181,7 +205,7 @@ class Worker:
                 verify(self.folder, done.outputs["rows"])
                 self._verified.add(key)
             self._exchange[key] = ExchangeReader(path, done.facts["partitions"])
-            while len(self._exchange) > _OPEN_EXCHANGE_FILES:
+            while len(self._exchange) > self._open_files:
                 self._exchange.popitem(last=False)
         self._exchange.move_to_end(key)
         return self._exchange[key]
@@ -189,7 +213,7 @@ class Worker:
 
 def staged_file(space: Workspace, phase: Phase, unit: int, attempt: str) -> Path:
     """Where a published file waits until all are there: a hidden folder in the output's own folder."""
-    return staging_folder(space.plan.output(phase.output or "")) / f"{unit:06d}.{attempt}"
+    return staging_folder(space.folder, space.plan.output(phase.output or "")) / f"{unit:06d}.{attempt}"
 
 
 def located(cause: CurateError, manifest: Manifest, phase: Phase, unit: int) -> CurateError:

@@ -31,6 +31,7 @@ from curate.io.publish import (
     count_rows,
     exchanged_groups,
     file_groups,
+    group_at,
     provenance,
     row_groups,
     streamed_groups,
@@ -40,23 +41,11 @@ from curate.io.published import needed_columns, published_batch, published_schem
 from curate.io.source import BadRecord, read_shard
 from curate.joined import SIZE, ShardView
 from curate.ledger import READ, StepCounter, Tally, counters_json
-from curate.pipeline import BadRow, Pipeline
+from curate.pipeline import Pipeline
+from curate.quarantine import BadRow, Quarantine
 
 #: Called after every batch with (rows, bytes of text) since the last call.
 Report = Callable[[int, int], None]
-
-_QUARANTINE = pa.schema(
-    [
-        pa.field("doc", pa.int64(), nullable=False),
-        pa.field("shard", pa.int64(), nullable=False),
-        pa.field("row", pa.int64(), nullable=False),
-        pa.field("file", pa.string(), nullable=False),
-        pa.field("position", pa.string(), nullable=False),
-        pa.field("step", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("raw", pa.binary()),
-    ]
-)
 
 
 @dataclass
@@ -66,7 +55,6 @@ class UnitResult:
     rows: int
     outputs: dict[str, Path]
     counters: dict[str, Any]
-    bad: list[BadRow] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -110,18 +98,19 @@ class Workspace:
         return starts
 
 
-def run_ingest(space: Workspace, phase: Phase, unit: int, attempt: str, report: Report) -> UnitResult:
+def run_ingest(
+    space: Workspace, unit: int, attempt: str, quarantine: Quarantine, report: Report
+) -> UnitResult:
     """JSONL files → one Parquet file per shard of the unit."""
     targets = {s: space.folder.ingested(s, attempt) for s in space.manifest.ingest[unit].shards}
     for path in targets.values():
         path.parent.mkdir(parents=True, exist_ok=True)
-    bad: list[BadRow] = []
     result = ingest_unit(
         space.manifest,
         space.plan.inputs,
         unit,
         {shard: str(path) for shard, path in targets.items()},
-        quarantine=lambda record: bad.append(_bad_row(record, READ)),
+        quarantine=lambda record: quarantine.add(_bad_row(record, READ)),
     )
     rows = sum(s.records for s in result.shards)
     good = sum(s.good for s in result.shards)
@@ -136,30 +125,32 @@ def run_ingest(space: Workspace, phase: Phase, unit: int, attempt: str, report: 
         "file_starts": {str(s.shard): list(s.file_starts) for s in result.shards},
     }
     outputs = {f"shard{number}": path for number, path in targets.items()}
-    return UnitResult(rows, outputs, counters_json([counter]), bad, facts)
+    return UnitResult(rows, outputs, counters_json([counter]), facts)
 
 
 def run_pass(
-    space: Workspace, phase: Phase, pipeline: Pipeline, unit: int, attempt: str, report: Report
+    space: Workspace,
+    phase: Phase,
+    pipeline: Pipeline,
+    unit: int,
+    attempt: str,
+    quarantine: Quarantine,
+    report: Report,
 ) -> UnitResult:
     """One shard through the steps of a pass, to an overlay."""
     path = space.folder.overlay(phase.name, unit, attempt)
     pipeline.start_unit()
     rows = rewritten = 0
-    bad: list[BadRow] = []
     with OverlayWriter(path, pipeline.schema) as writer:
         for record, unread in _pass_input(space, phase, pipeline, unit):
             outcome = pipeline.run(record, unread)
             writer.append(outcome.overlay)
             rows += outcome.overlay.num_rows
             rewritten += outcome.rewritten
-            bad += outcome.bad
+            for bad in outcome.bad:
+                quarantine.add(bad)
             report(outcome.overlay.num_rows, int(record.column(TEXT).nbytes))
-    for row in bad:
-        row.file = row.file or space.file_of(row.doc)
-    return UnitResult(
-        rows, {"overlay": path}, counters_json(pipeline.counters), bad, {"rewritten": rewritten}
-    )
+    return UnitResult(rows, {"overlay": path}, counters_json(pipeline.counters), {"rewritten": rewritten})
 
 
 def _pass_input(
@@ -213,9 +204,7 @@ def run_count(space: Workspace, phase: Phase, unit: int, report: Report) -> Unit
         count_rows(_partition(output, record), record.column(SIZE), counts)
         rows += record.num_rows
     report(rows, 0)
-    return UnitResult(
-        rows, {}, {"steps": []}, [], {"counts": {k: list(v) for k, v in sorted(counts.items())}}
-    )
+    return UnitResult(rows, {}, {"steps": []}, {"counts": {k: list(v) for k, v in sorted(counts.items())}})
 
 
 def _selected(
@@ -249,7 +238,7 @@ def run_exchange(space: Workspace, phase: Phase, unit: int, attempt: str, report
             writer.append(pa.RecordBatch.from_arrays([docs, *published.columns], schema=schema), groups)
             rows += published.num_rows
             report(published.num_rows, int(published.nbytes))
-    return UnitResult(rows, {"rows": path}, {"steps": []}, [], {"partitions": writer.partitions})
+    return UnitResult(rows, {"rows": path}, {"steps": []}, {"partitions": writer.partitions})
 
 
 def exchange_schema(published: pa.Schema) -> pa.Schema:
@@ -294,13 +283,13 @@ def run_write(
     target.parent.mkdir(parents=True, exist_ok=True)
     if output.exchanged:
         source = f"{output.name}.exchange"
-        readers = [open_exchange(source, shard) for shard in sorted(space.done(source))]
-        groups = exchanged_groups(output, layout, unit, readers)
+        shards = sorted(space.done(source))
+        groups = exchanged_groups(output, layout, unit, lambda: (open_exchange(source, s) for s in shards))
     else:
         groups = streamed_groups(_rows_in_order(space, output, layout, unit), layout, unit)
     rows, volume = write_file(target, groups, schema)
     report(rows, volume)
-    return UnitResult(rows, {"file": target}, {"steps": []}, [], {"bytes": volume})
+    return UnitResult(rows, {"file": target}, {"steps": []}, {"bytes": volume})
 
 
 def _rows_in_order(
@@ -309,22 +298,18 @@ def _rows_in_order(
     """Published rows of the shards that reach into a file, with the numbers of their row groups."""
     wanted = file_groups(layout, file)
     partition = layout.partition_of_file(file)
-    count = partition.files * partition.groups
-    end = partition.rows
+    end = partition.bytes
     reaching = []
     for shard in reversed(space.manifest.shards):
-        start = layout.starts[shard.number].get(partition.value, end)
-        if start < end and _reaches(range(start, end), count, partition.rows, wanted):
-            reaching.append(shard.number)
-        end = start
+        start = layout.starts[shard.number].get(partition.value)
+        if start is not None:
+            first, last = partition.first_group + group_at(partition, np.array([start, max(start, end - 1)]))
+            if first < wanted.stop and last >= wanted.start:
+                reaching.append(shard.number)
+            end = start
     for number in reversed(reaching):
         for _, published, groups in _published_rows(space, output, layout, number):
             yield published, groups
-
-
-def _reaches(rows: range, groups: int, total: int, wanted: range) -> bool:
-    """Whether some of these rows of a partition, cut into that many row groups, stand in the wanted ones."""
-    return rows.start * groups // total < wanted.stop and rows[-1] * groups // total >= wanted.start
 
 
 def _published_rows(
@@ -339,9 +324,10 @@ def _published_rows(
     starts = np.asarray(space.file_starts(shard))
     names = pa.array([space.manifest.files[f].path for f in shard.files], pa.string())
     seen: dict[str, int] = {}
-    for record in _selected(space, output, unit, wanted):
+    for record in _selected(space, output, unit, [*wanted, SIZE]):
         docs = doc_numbers(record)
-        groups = row_groups(layout, output, unit, _partition(output, record), docs, seen)
+        sizes = record.column(SIZE).to_numpy(zero_copy_only=False)
+        groups = row_groups(layout, output, unit, _partition(output, record), docs, sizes, seen)
         paths = names.take(pa.array(np.searchsorted(starts, docs & 0xFFFFFFFF, side="right") - 1))
         published = published_batch(record, output.columns, schema, plan.language, paths)
         yield record.column("doc"), published, groups
@@ -349,22 +335,3 @@ def _published_rows(
 
 def _bad_row(bad: BadRecord, step: str) -> BadRow:
     return BadRow(bad.doc, step, bad.reason, bad.file, bad.position, bad.raw)
-
-
-def write_quarantine(path: Path, bad: Sequence[BadRow]) -> None:
-    """Bad rows as Parquet, in order of doc."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [
-        {
-            "doc": b.doc,
-            "shard": shard_of(b.doc),
-            "row": row_of(b.doc),
-            "file": b.file,
-            "position": b.position or f"row {row_of(b.doc)} of shard {shard_of(b.doc)}",
-            "step": b.step,
-            "reason": b.reason,
-            "raw": b.raw,
-        }
-        for b in sorted(bad, key=lambda b: b.doc)
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=_QUARANTINE), path, compression="zstd")

@@ -16,7 +16,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +25,10 @@ from typing import Any
 
 import xxhash
 
-from curate.core.errors import error
+from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
+
+_MERGED_LINE = re.compile(r'\{"unit": (\d+), "counters": (.*)\}\n')
 
 
 @dataclass(frozen=True)
@@ -233,14 +236,22 @@ def compact(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> dict[
     """
     if len(records) < 2:
         return dict(records)
-    lines = dict(read_counters(folder, phase, records))
-    text = "".join(json.dumps({"unit": u, "counters": lines[u]}) + "\n" for u in sorted(lines))
-    merged = folder.all_counters(phase, xxhash.xxh3_64_hexdigest(text.encode()))
-    write_atomically(merged, text)
+    counted: set[int] = set()
+    digest = xxhash.xxh3_64()
+    draft = temporary_name(folder.all_counters(phase, "new"))
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    with draft.open("wb") as file:
+        for unit, text in _counter_texts(folder, records):
+            line = f'{{"unit": {unit}, "counters": {text}}}\n'.encode()
+            digest.update(line)
+            file.write(line)
+            counted.add(unit)
+    merged = folder.all_counters(phase, digest.hexdigest())
+    draft.replace(merged)
     output = describe(folder, merged)
     compacted = {
         unit: dataclasses.replace(done, outputs={**done.outputs, "counters": output})
-        if unit in lines
+        if unit in counted
         else done
         for unit, done in records.items()
     }
@@ -260,26 +271,48 @@ def _write_merged(folder: RunFolder, phase: str, records: Mapping[int, Done]) ->
 
 def read_counters(
     folder: RunFolder, phase: str, records: Mapping[int, Done]
-) -> Iterable[tuple[int, dict[str, Any]]]:
-    """The counters of each unit, from single files or the merged one."""
-    merged: dict[str, dict[int, dict[str, Any]]] = {}
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The counters of each unit, one at a time, from single files or merged ones; R306 if they are damaged."""
+    for unit, text in _counter_texts(folder, records):
+        try:
+            counters: dict[str, Any] = json.loads(text)
+            yield unit, counters
+        except ValueError as cause:
+            raise _damaged_counters(folder.absolute(records[unit].outputs["counters"].path), cause) from cause
+
+
+def _counter_texts(folder: RunFolder, records: Mapping[int, Done]) -> Iterator[tuple[int, str]]:
+    """The counters of each unit as JSON text. A merged file has units in ascending order, so it is read once, along."""
+    merged: dict[str, Iterator[tuple[int, str]]] = {}
     for unit in sorted(records):
         output = records[unit].outputs.get("counters")
         if output is None:
             continue
         path = folder.absolute(output.path)
-        try:
-            if path.suffix == ".json":
-                yield unit, json.loads(path.read_text(encoding="utf-8"))
-                continue
-            if output.path not in merged:
-                with path.open(encoding="utf-8") as file:
-                    merged[output.path] = {raw["unit"]: raw["counters"] for raw in map(json.loads, file)}
-            yield unit, merged[output.path][unit]
-        except (ValueError, TypeError, KeyError) as cause:
-            raise error(
-                "R306",
-                f"the counters {path} are damaged: {cause}",
-                help="remove the file and run again: its units will be computed again",
-                file=str(path),
-            ) from cause
+        if path.suffix == ".json":
+            yield unit, path.read_text(encoding="utf-8")
+            continue
+        lines = merged.setdefault(output.path, _merged_lines(path))
+        text = next((text for number, text in lines if number == unit), None)
+        if text is None:
+            raise _damaged_counters(path, KeyError(unit))
+        yield unit, text
+
+
+def _merged_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Unit and counters of each line of a merged file."""
+    with path.open(encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            found = _MERGED_LINE.fullmatch(line)
+            if found is None:
+                raise _damaged_counters(path, ValueError(f"not a line of counters: {line[:40]!r}"))
+            yield int(found[1]), found[2]
+
+
+def _damaged_counters(path: Path, cause: Exception) -> CurateError:
+    return error(
+        "R306",
+        f"the counters {path} are damaged: {cause}",
+        help="remove the file and run again: its units will be computed again",
+        file=str(path),
+    )

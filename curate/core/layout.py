@@ -12,7 +12,7 @@
     done/<phase>/all.json, counters/<phase>/all.<digest>.jsonl      the same, compacted when a phase ends
     published/<output>.json                what stands in the output folder
     failure.json                           why the last try stopped, if it did
-    lock, logs/, cache/
+    lock, logs/
 
 An attempt is a random name: two attempts at one unit never write to one file, and only the one that the done-file names
 counts. Everything else in these folders is debris and is removed by the next run.
@@ -23,11 +23,29 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 
 def new_attempt() -> str:
     """A name for one try at one unit."""
     return secrets.token_hex(6)
+
+
+#: Everything a run may put into its folder, besides the cache; the manifest and the plan, by which a folder is known, last.
+RUN_NAMES: Final = (
+    "overlays",
+    "ingested",
+    "exchange",
+    "quarantine",
+    "counters",
+    "done",
+    "layout",
+    "published",
+    "logs",
+    "failure.json",
+    "plan.json",
+    "manifest.json",
+)
 
 
 @dataclass(frozen=True)

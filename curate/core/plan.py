@@ -24,6 +24,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -53,12 +54,20 @@ class StepPlan:
     artifacts: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def portable_options(self) -> dict[str, Any]:
+        """The options with a file's name in place of its path: where a model lies decides nothing, its checksum does."""
+        return {
+            key: PurePath(value).name if key in self.artifacts and isinstance(value, str) else value
+            for key, value in self.options.items()
+        }
+
     def identity(self) -> list[Any]:
         """What decides this step's output."""
         return [
             self.name,
             self.use,
-            dict(self.options),
+            self.portable_options,
             self.version,
             self.when,
             self.filters,

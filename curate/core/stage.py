@@ -36,9 +36,8 @@ class StageConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Resources:
-    """What one task of a step needs: cores, memory in GB beside the batch, GPUs."""
+    """What one worker of a step needs: memory in GB beside the batch, GPUs."""
 
-    cpus: int = 1
     memory_gb: float = 0.5
     gpus: int = 0
 

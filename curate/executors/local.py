@@ -89,7 +89,7 @@ class LocalExecutor:
         for worker in list(self._processes):
             self._end(worker)
         self._selector.close()
-        shutil.rmtree(self._scratch)
+        shutil.rmtree(self._scratch, ignore_errors=True)  # a cleaner of temporary files may have been first
 
     def run(
         self,

@@ -79,7 +79,7 @@ def _body(plan: Plan, output: OutputPlan, layout: FileLayout, rows: int) -> str:
         lines.append(f"| {_cell(name)} | {partition.rows:,} | {partition.bytes:,} | {partition.files} |")
     lines += ["", "## How it was made", "", "| step | what | options |", "|---|---|---|"]
     for step in plan.steps:
-        options = ", ".join(f"{k}={v!r}" for k, v in sorted(step.options.items()))
+        options = ", ".join(f"{k}={v!r}" for k, v in sorted(step.portable_options.items()))
         lines.append(f"| {step.name} | `{step.use}` version {step.version} | {_cell(options) or '—'} |")
     lines += ["", "## Columns", ""]
     lines += [f"- `{name}`" for name, _ in output.columns]

@@ -19,7 +19,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -53,7 +53,7 @@ class PartitionLayout:
 
 @dataclass(frozen=True)
 class FileLayout:
-    """Which rows stand where. starts: shard → partition → rows of earlier shards (only without shuffle)."""
+    """Which rows stand where. starts: shard → partition → bytes of text in earlier shards (only without shuffle)."""
 
     output: str
     partitions: tuple[PartitionLayout, ...]
@@ -86,7 +86,7 @@ def arrange(output: OutputPlan, counts: Mapping[int, Counts]) -> FileLayout:
     starts: dict[int, dict[str, int]] = {}
     for shard in sorted(counts):
         if output.seed is None:
-            starts[shard] = {value: rows.get(value, 0) for value in sorted(counts[shard])}
+            starts[shard] = {value: volume.get(value, 0) for value in sorted(counts[shard])}
         for value, (count, size) in counts[shard].items():
             rows[value] = rows.get(value, 0) + count
             volume[value] = volume.get(value, 0) + size
@@ -119,11 +119,12 @@ def row_groups(
     shard: int,
     values: pa.StringArray | None,
     docs: npt.NDArray[np.int64],
+    sizes: npt.NDArray[np.int64],
     seen: dict[str, int],
 ) -> npt.NDArray[np.int64]:
     """The number of the row group that each row goes to: int64[rows], for consecutive batches of one shard.
 
-    seen: rows of the shard met so far per partition; updated.
+    sizes: bytes of each row's text. seen: bytes of the shard's rows met so far, per partition; updated.
     """
     names, codes = _partition_codes(values, len(docs))
     place = {p.value: p for p in layout.partitions}
@@ -131,16 +132,23 @@ def row_groups(
     for index in np.unique(codes):
         partition = place[names[index]]
         here = np.flatnonzero(codes == index)
-        count = partition.files * partition.groups
         if output.seed is not None:
             high = (shuffle_key(output.seed, docs[here]) >> np.uint64(32)).astype(np.int64)
-            group = (high * count) >> 32
+            group = (high * (partition.files * partition.groups)) >> 32
         else:
-            start = layout.starts[shard][partition.value] + seen.get(partition.value, 0)
-            group = (np.arange(start, start + len(here)) * count) // partition.rows
-            seen[partition.value] = seen.get(partition.value, 0) + len(here)
+            ends = np.cumsum(sizes[here])
+            before = seen.get(partition.value, 0)
+            group = group_at(partition, layout.starts[shard][partition.value] + before + ends - sizes[here])
+            seen[partition.value] = before + int(ends[-1])
         result[here] = partition.first_group + group
     return result
+
+
+def group_at(partition: PartitionLayout, position: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The row group, within its partition, of rows that begin at these bytes of the partition's texts."""
+    count = partition.files * partition.groups
+    share = max(partition.bytes, 1) / count
+    return np.minimum((position / share).astype(np.int64), count - 1)
 
 
 def shuffle_key(seed: int, docs: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
@@ -223,11 +231,14 @@ def _leaves(schema: pa.Schema) -> list[str]:
 
 
 def exchanged_groups(
-    output: OutputPlan, layout: FileLayout, file: int, readers: Sequence[ExchangeReader]
+    output: OutputPlan, layout: FileLayout, file: int, readers: Callable[[], Iterable[ExchangeReader]]
 ) -> Iterator[pa.RecordBatch]:
-    """The row groups of a file, each gathered from the exchange files of all shards and sorted."""
+    """The row groups of a file, each gathered from the exchange files of all shards and sorted.
+
+    readers: opens the exchange files, one after the other; called for each row group.
+    """
     for group in file_groups(layout, file):
-        batches = [b for reader in readers for b in reader.batches(group)]
+        batches = [b for reader in readers() for b in reader.batches(group)]
         if not batches:
             continue
         together = pa.concat_batches(batches) if len(batches) > 1 else batches[0]

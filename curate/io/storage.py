@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -141,6 +142,8 @@ def state(location: str) -> State:
 
 
 def _local_state(location: str) -> State:
+    if not stat.S_ISREG(os.stat(location).st_mode):  # to open a pipe would wait for ever
+        raise error("D401", f"{shown(location)} is no regular file", help="give a file", file=shown(location))
     with open(location, "rb", buffering=0) as file:
         facts = os.fstat(file.fileno())
         head = file.read(EDGE_BYTES)

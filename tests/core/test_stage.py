@@ -59,7 +59,7 @@ def test_an_annotator_inherits_everything_that_is_optional(tmp_path: Path) -> No
     step = Length(Options())
     context = Context(models=tmp_path, scratch=tmp_path)
     step.open(context)
-    assert step.resources() == Resources(cpus=1, memory_gb=0.5, gpus=0)
+    assert step.resources() == Resources(memory_gb=0.5, gpus=0)
     assert step.artifacts(context) == {}
     assert step.provenance() == {}
     assert step.rules("deu_Latn") == ()

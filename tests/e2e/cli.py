@@ -66,7 +66,8 @@ class Place:
     _struck: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self.scratch.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.scratch.mkdir(exist_ok=True)
 
     @property
     def scratch(self) -> Path:
@@ -107,7 +108,8 @@ class Place:
         prefix: Sequence[str] = (),
     ) -> subprocess.Popen[str]:
         """Start a command as a process group of its own."""
-        variables = {**os.environ, "TMPDIR": str(self.scratch), "NO_COLOR": "1", "COLUMNS": "200"}
+        own = {"TMPDIR": str(self.scratch), "NO_COLOR": "1", "COLUMNS": "200"}
+        variables = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"} | own
         if faults:
             self._struck += 1
             counts = self.root.parent / f"{self.root.name}-faults" / str(self._struck)

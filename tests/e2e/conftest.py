@@ -12,16 +12,13 @@ from tests.e2e.killing import Job, Outputs
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    (tmp_path / "work").mkdir()
     return Place(tmp_path / "work")
 
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Outputs:
     """The outputs of a job that nothing happened to."""
-    root = tmp_path_factory.mktemp("undisturbed") / "work"
-    root.mkdir()
-    job = Job(Place(root))
+    job = Job(Place(tmp_path_factory.mktemp("undisturbed") / "work"))
     job.run(workers=1).succeeded()
     return job.outputs()
 

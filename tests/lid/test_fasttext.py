@@ -275,7 +275,7 @@ def test_what_it_declares(context: Context) -> None:
     stage = STAGE(FastTextConfig())
     assert isinstance(stage, Annotator)
     assert stage.reads() == {"text"}
-    assert stage.resources().cpus == 1
+    assert stage.resources().gpus == 0
     assert stage.artifacts(context) == {"model": SHIPPED}
     assert stage.provenance() == {"model": "lid.176.ftz", "sha256": MODELS["lid.176.ftz"].sha256}
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.ledger import StepLedger, imbalances
-from curate.pipeline import BadRow
+from curate.quarantine import BadRow
 from tests.runtime.toys import (
     Bounds,
     Bytes,
