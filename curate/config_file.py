@@ -131,6 +131,11 @@ class Input(Entry):
             raise fault("C104", "an input needs the key 'path'", help)
         if self.path and self.list is not None:
             raise fault("C102", "an input has both 'path' and 'list'", "make two inputs of it")
+        for name, value in self.set.items():
+            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise fault(
+                    "C102", f"the value of '{name}' under `set:` is too large for 64 bits", "put it in quotes"
+                )
         for name in (*self.columns, *self.set):
             if name == DOC:
                 message = f"the column '{DOC}' cannot be given; curate numbers the documents"

@@ -181,7 +181,9 @@ def show_data(facts: Mapping[str, Any], console: Console) -> None:
     if facts["curate"] is not None:
         made = facts["curate"]
         console.print(
-            Text(f"made by curate {made.get('curate')}: output {made.get('output')} of {made.get('name')}")
+            Text(
+                f"made by curate {made['curate']}: output {made['output']['name']} of {made['config']['name']}"
+            )
         )
         console.print(Text("its config: curate inspect --json"))
 

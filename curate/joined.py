@@ -24,8 +24,8 @@ from curate.core.overlay import DROP, TEXT_BYTES, OverlayReader, doc_numbers
 from curate.core.plan import Phase, Plan
 from curate.io.source import read_shard
 
-#: The size of the text as it stands now, asked for like a column; it comes from the last overlay.
-SIZE = "__text_bytes"
+#: The size of the text as it stands now, asked for like a column (that no input can have); it comes from the last overlay.
+SIZE = "\0text_bytes"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class _Progress(Protocol):
     def __call__(self, done: int, total: int | None) -> None: ...
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def models() -> None:
     """List, fetch and find models.
 
@@ -66,11 +66,9 @@ def pull_command(names: tuple[str, ...], source: Path | None) -> None:
 
     A model that is here and whole is not fetched again.
 
-    Examples:
-
     \b
-      curate models pull lid.176.ftz
-      curate models pull lid.176.bin --from ~/lid.176.bin
+    Example: curate models pull lid.176.ftz
+    Example: curate models pull lid.176.bin --from ~/lid.176.bin
     """
     if source is not None and len(names) > 1:
         raise click.UsageError("--from takes one NAME")

@@ -79,12 +79,23 @@ def _partition(
         near = did_you_mean(column, [*schema.names, "language"])
         help = f"did you mean '{near}'?" if near else f"columns: {', '.join(schema.names[:12])}"
         problems.append(Problem("C201", f"there is no column '{column}' to partition by", help, place))
-    elif pa.types.is_nested(schema.field(column).type):
+    elif not _names_folders(schema.field(column).type):
         kind = schema.field(column).type
         problems.append(
             Problem("C206", f"'{column}' is {kind}; it names no folders", "name a column of values", place)
         )
     return column
+
+
+def _names_folders(kind: pa.DataType) -> bool:
+    """Whether values of a type can be written as text."""
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return False
+    try:
+        pa.nulls(1, kind).cast(pa.string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, NotImplementedError):
+        return False
+    return not pa.types.is_fixed_size_binary(kind)
 
 
 def _columns(

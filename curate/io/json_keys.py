@@ -14,14 +14,16 @@ from curate.io.text_blocks import read_blocks
 RECORDS: Final = 100
 
 
-def first_keys(location: str) -> list[str]:
-    """Keys that the first 100 records have, in order of appearance."""
+def first_keys(location: str) -> tuple[list[str], int]:
+    """Keys that the first 100 records have, in order of appearance, and how many records there were to look at."""
     keys: dict[str, None] = {}
+    lines = 0
     with open_binary(location) as file:
         run = next(read_runs(read_blocks(file), lambda position: 0), None)
     for line in run.data.split(b"\n", RECORDS)[:RECORDS] if run is not None and not run.fault else ():
+        lines += bool(line.strip())
         try:
             keys.update(dict.fromkeys(msgspec.json.decode(line, type=dict[str, msgspec.Raw])))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             continue
-    return list(keys)
+    return list(keys), lines

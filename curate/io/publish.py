@@ -186,7 +186,7 @@ def folder_name(value: str) -> str:
     if len(name) > _FOLDER_BYTES:
         start = re.sub("%.?$", "", name[: _FOLDER_BYTES - 20])  # no half of an escape
         return f"{start}~{hashlib.sha256(value.encode()).hexdigest()[:16]}"
-    return name or "%empty"
+    return "%52EADME.md" if name == "README.md" else name or "%empty"
 
 
 def write_file(path: Path, groups: Iterable[pa.RecordBatch], schema: pa.Schema) -> tuple[int, int]:

@@ -1,13 +1,14 @@
 """The columns of a published data set: which, under which names, and the few that are made for it.
 
 `columns:` of an output is a preset, a list of names, or a map from a column to its published name. Without it an output
-has the document's own columns and every step's. A published column's source is a global column, or one of:
+has the document's own columns and every step's. A published column's source is a global column, or one that is made,
+whose name begins with NUL, as no column's can:
 
-    @language       `deu` of the language column's `deu_Latn`
-    @script         `Latn` of it
-    @top_langs      JSON object `{"deu_Latn_score": 0.98, …}` from the language step's candidates
-    @file_path      the input file's path as the manifest has it
-    @null:<type>    a column the preset promises and this run does not have
+    \\0language       `deu` of the language column's `deu_Latn`
+    \\0script         `Latn` of it
+    \\0top_langs      JSON object `{"deu_Latn_score": 0.98, …}` from the language step's candidates
+    \\0file_path      the input file's path as the manifest has it
+    \\0null:<type>    a column the preset promises and this run does not have
 
 The preset `fineweb2` gives FineWeb2's columns, in its order (huggingface.co/datasets/HuggingFaceFW/fineweb-2).
 """
@@ -25,6 +26,9 @@ import pyarrow.compute as pc
 from curate.core.columns import UNDETERMINED, step_of
 from curate.joined import SIZE
 
+#: First character of the sources that are made here.
+MADE: Final = "\0"
+_NULL: Final = "\0null:"
 _TYPES: Final = {"int64": pa.int64(), "double": pa.float64(), "string": pa.string()}
 
 #: Published name → source, or the column to take and the type to promise where the run has none.
@@ -34,12 +38,12 @@ _FINEWEB2: Final[tuple[tuple[str, str, str], ...]] = (
     ("dump", "dump", "string"),
     ("url", "url", "string"),
     ("date", "date", "string"),
-    ("file_path", "@file_path", "string"),
-    ("language", "@language", "string"),
+    ("file_path", "\0file_path", "string"),
+    ("language", "\0language", "string"),
     ("language_score", "{lid}__prob", "double"),
-    ("language_script", "@script", "string"),
+    ("language_script", "\0script", "string"),
     ("minhash_cluster_size", "dedup__cluster_size", "int64"),
-    ("top_langs", "@top_langs", "string"),
+    ("top_langs", "\0top_langs", "string"),
 )
 
 PRESETS: Final = ("fineweb2",)
@@ -53,12 +57,12 @@ def preset_columns(preset: str, available: pa.Schema, language: str | None) -> t
     result = []
     for name, source, kind in _FINEWEB2:
         column = source.format(lid=step or "")
-        if column in ("@language", "@script", "@top_langs"):
+        if column in ("\0language", "\0script", "\0top_langs"):
             present = language is not None
         else:
-            column = "file_path" if column == "@file_path" and "file_path" in available.names else column
-            present = column == "@file_path" or column in available.names
-        result.append((name, column if present else f"@null:{kind}"))
+            column = "file_path" if column == "\0file_path" and "file_path" in available.names else column
+            present = column == "\0file_path" or column in available.names
+        result.append((name, column if present else f"\0null:{kind}"))
     return tuple(result)
 
 
@@ -68,11 +72,11 @@ def needed_columns(
     """Global columns to read for these published ones."""
     needed: list[str] = []
     for _, source in columns:
-        if source in ("@language", "@script") and language:
+        if source in ("\0language", "\0script") and language:
             needed.append(language)
-        elif source == "@top_langs" and language:
+        elif source == "\0top_langs" and language:
             needed += [language, *(c for c in _candidates(language, available) if c)]
-        elif not source.startswith("@"):
+        elif not source.startswith(MADE):
             needed.append(source)
     return list(dict.fromkeys(needed))
 
@@ -91,9 +95,9 @@ def published_schema(
     promised = {name: _TYPES[kind] for name, _, kind in _FINEWEB2} if preset is not None else {}
     fields = []
     for name, source in columns:
-        if source.startswith("@null:"):
-            fields.append(pa.field(name, _TYPES[source.removeprefix("@null:")]))
-        elif source.startswith("@"):
+        if source.startswith(_NULL):
+            fields.append(pa.field(name, _TYPES[source.removeprefix(_NULL)]))
+        elif source.startswith(MADE):
             fields.append(pa.field(name, pa.string()))
         else:
             field = available.field(source).with_name(name)
@@ -111,15 +115,15 @@ def published_batch(
     """The published columns of a batch of living rows. paths: file path of each row."""
     arrays = []
     for (_, source), field in zip(columns, schema, strict=True):
-        if source.startswith("@null:"):
+        if source.startswith(_NULL):
             arrays.append(pa.nulls(record.num_rows, field.type))
-        elif source == "@file_path":
+        elif source == "\0file_path":
             arrays.append(paths)
-        elif source == "@top_langs" and language is not None:
+        elif source == "\0top_langs" and language is not None:
             arrays.append(_top_langs(record, language))
-        elif source in ("@language", "@script") and language is not None:
+        elif source in ("\0language", "\0script") and language is not None:
             code = pc.fill_null(record.column(language), UNDETERMINED)
-            arrays.append(_part(code, 0 if source == "@language" else 1))
+            arrays.append(_part(code, 0 if source == "\0language" else 1))
         else:
             arrays.append(record.column(source).cast(field.type))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -22,7 +22,7 @@ from typing import Final
 import pyarrow as pa
 
 from curate.core.columns import DOC, ID, RESERVED, RESERVED_TYPES, TEXT
-from curate.core.errors import CurateError, Problem
+from curate.core.errors import CurateError, Problem, error
 from curate.core.manifest import InputSpec, Manifest, SourceFile
 from curate.io.json_keys import first_keys
 from curate.io.parquet import read_facts
@@ -62,9 +62,10 @@ def source_schema(manifest: Manifest, specs: Sequence[InputSpec]) -> pa.Schema:
         problems += faults
         if not faults:
             _collect(seen, parquet_columns(schema, specs[index]).types, paths[0])
+    lines = [file for file in manifest.files if file.format == "jsonl" and file.bad is None]
+    for faults in each(lambda file: jsonl_faults(file, specs[file.input]), lines):
+        problems += faults
     for index, file in _first_of_inputs(file for file in manifest.files if file.format == "jsonl"):
-        if file.bad is None:
-            problems += jsonl_faults(file, specs[index])
         _collect(seen, jsonl_columns(specs[index]).types, file.path)
     for index, file in _first_of_inputs(manifest.files):
         _collect(seen, constant_types(specs[index]), file.path)
@@ -94,6 +95,9 @@ def parquet_columns(schema: pa.Schema, spec: InputSpec) -> FileColumns:
 
 def jsonl_columns(spec: InputSpec) -> FileColumns:
     """The columns of a JSONL input, `extra` last; fields are the keys of a record."""
+    if EXTRA in spec.columns:
+        help = "give the column another name; `extra` holds what no column was declared for"
+        raise error("C102", f"a JSONL input cannot declare the column '{EXTRA}'", help=help)
     declared = {name: column.field for name, column in spec.columns.items()}
     taken = set(declared.values())
     reserved = {name: name for name in RESERVED if name != DOC and name not in declared and name not in taken}
@@ -151,13 +155,21 @@ def parquet_faults(schema: pa.Schema, spec: InputSpec, files: str) -> list[Probl
 
 
 def jsonl_faults(file: SourceFile, spec: InputSpec) -> list[Problem]:
-    """D402 if the file has records and none of the first hundred has the text."""
+    """Of the first hundred records: D401 if none is an object, D402 if none has the text."""
     field = spec.columns[TEXT].field if TEXT in spec.columns else TEXT
-    keys = first_keys(file.location)
+    keys, lines = first_keys(file.location)
+    if lines and not keys:
+        return [_no_json_lines(file, lines)] if spec.on_error == "fail" else []
     if not keys or field in keys or TEXT in spec.constants:
         return []
     message = f"{file.path}: no field {field!r} in its first records; they have {', '.join(keys)}"
     return [Problem("D402", message, _NAME_TEXT, context={"file": file.path})]
+
+
+def _no_json_lines(file: SourceFile, lines: int) -> Problem:
+    message = f"{file.path} is no JSON Lines file: none of its first {lines} lines is a JSON object"
+    help = "write one object a line, in UTF-8; or set `on_error: quarantine`"
+    return Problem("D401", message, help, context={"file": file.path})
 
 
 def _distinct_schemas(manifest: Manifest) -> dict[tuple[int, bytes], tuple[pa.Schema, list[str]]]:

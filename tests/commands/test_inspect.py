@@ -154,7 +154,7 @@ def test_a_parquet_file(curate: Invoke, workdir: Path) -> None:
 def test_a_published_folder_says_how_it_was_made(curate: Invoke) -> None:
     facts = json.loads(curate("inspect", "out/all", "--json").output)
     assert (facts["rows"], facts["files"]) == (17, 2)
-    assert (facts["curate"]["name"], facts["curate"]["output"]) == ("tiny", "all")
+    assert (facts["curate"]["config"]["name"], facts["curate"]["output"]["name"]) == ("tiny", "all")
     lang = next(c for c in facts["columns"] if c["name"] == "lid__lang")
     assert lang["metadata"]["curate.step"] == "lid.fasttext"
     assert "output all of tiny" in curate("inspect", "out/all").output

@@ -35,7 +35,7 @@ OUTPUT = OutputPlan(
     row_group_bytes=32_000_000,
     seed=1,
     preset="fineweb2",
-    columns=(("language", "@language"), ("text", "text")),
+    columns=(("language", "\0language"), ("text", "text")),
     licence="CC0-1.0",
     title="Größe 🏴",
 )

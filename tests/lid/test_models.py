@@ -236,7 +236,7 @@ def test_every_command_has_an_example(command: list[str]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0
     assert "Example" in result.output
-    assert "\n    curate models " in result.output or "\n  curate models " in result.output
+    assert "\n  Example: curate models " in result.output
 
 
 def test_examples_of_the_help_run(folder: Path) -> None:
