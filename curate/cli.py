@@ -45,6 +45,9 @@ class LazyGroup(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
+        from curate.kernels import use_kernel_cache
+
+        use_kernel_cache()  # numba reads where its cache is when it is imported
         module = import_module(COMMANDS[name][0])
         command: click.Command = module.models if name == "models" else module.command
         return command

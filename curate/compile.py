@@ -43,6 +43,9 @@ _VERSIONS: Final = {"ingest": 1, "pass": 1, "count": 1, "exchange": 1, "write": 
 _OVERLAY_NAMES: Final = (TEXT_BYTES, DROP, DROP_REASONS)
 
 
+_RUN_FOLDER: Final = "the run folder"
+
+
 @dataclass(frozen=True)
 class Compiled:
     """A config that passed every check."""
@@ -90,8 +93,6 @@ def compile_run(
     manifest, source = _inputs(checking, specs, previous, update)
     context = Context(models=models_folder(), scratch=folder.root / "cache", offline=_offline())
     _check_names(checking)
-    if manifest is not None:
-        _check_inputs_apart(checking, manifest, specs, folder)
     steps, after = _steps(checking, source, context)
     language = _language(checking, after)
     outputs = (
@@ -170,15 +171,14 @@ def _check_inputs_apart(
         f"output '{p.name}'": os.path.realpath(expand(p.path, os.environ))
         for p in checking.loaded.config.publish
     }
-    places = {"the run folder": os.path.realpath(folder.root), **outputs}
+    places = {_RUN_FOLDER: os.path.realpath(folder.root), **outputs}
     several = isinstance(checking.loaded.source.at(("input",)), list)
     for index, spec in enumerate(specs):
         path: KeyPath = ("input", index) if several else ("input",)
         folders = [os.path.realpath(p) for p in spec.paths if os.path.isdir(p)]
-        for what, place in places.items():
-            if any(f"{place}/".startswith(f"{f}/") for f in folders):
-                help = "read a folder of its own: the next run would read what this one writes"
-                checking.fault("C202", f"{what} lies in the input {spec.paths[0]}", help, path)
+        if any(f"{places[_RUN_FOLDER]}/".startswith(f"{f}/") for f in folders):
+            help = "read a folder of its own: the next run would read what this one writes"
+            checking.fault("C202", f"{_RUN_FOLDER} lies in the input {spec.paths[0]}", help, path)
     real: dict[str, str] = {}
     for file in manifest.files:
         if "://" in file.location:

@@ -6,6 +6,7 @@ not the submitter's.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -21,7 +22,7 @@ _VARIABLE: Final = re.compile(
 
 
 def expand(value: str, environ: Mapping[str, str]) -> str:
-    """`value` with its variables put in; C109 names one that is not set and has no default.
+    """`value` with its variables and a leading `~` put in; C109 names one that is not set and has no default.
 
     An empty variable counts as set for `$VAR`, and as not set for `${VAR:-default}`, as in a shell.
     """
@@ -40,7 +41,8 @@ def expand(value: str, environ: Mapping[str, str]) -> str:
             )
         return environ[name]
 
-    return _VARIABLE.sub(put_in, value)
+    expanded = _VARIABLE.sub(put_in, value)
+    return os.path.expanduser(expanded) if expanded.startswith("~") else expanded
 
 
 def unset(value: str, environ: Mapping[str, str]) -> Iterator[tuple[str, int, int]]:

@@ -1,8 +1,8 @@
 """The kernel cache: numba compiles each kernel once per machine type and version, not once per worker.
 
-`$CURATE_KERNELS`, else `~/.cache/curate/kernels`, has one folder per kernel sources, numba version and CPU. numba itself
-notices a change of the file an entry point stands in, but not of the helpers inlined into it, so the sources are in the
-key. The folder is chosen before numba is first imported.
+`$CURATE_KERNELS`, else `~/.cache/curate/kernels`, else a folder in the temporary one, has one folder per kernel sources,
+numba version and CPU. numba itself notices a change of the file an entry point stands in, but not of the helpers inlined
+into it, so the sources are in the key. The folder is chosen before numba is first imported.
 """
 
 from __future__ import annotations
@@ -20,15 +20,31 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from curate.core.errors import error
+
 _PACKAGES: Final = ("curate.core", "lid", "filters", "dedup")
 
 
 def kernel_cache() -> Path:
-    """The cache folder for this code on this machine."""
-    base = os.environ.get("CURATE_KERNELS") or (
-        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "curate" / "kernels"
+    """The cache folder for this code on this machine; made if it is not there.
+
+    Where the home cannot be written it lies in the temporary folder: a cache may be lost.
+    """
+    given = os.environ.get("CURATE_KERNELS")
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "curate" / "kernels"
+    for base in (
+        [Path(given)] if given else [usual, Path(tempfile.gettempdir()) / f"curate-kernels-{os.getuid()}"]
+    ):
+        folder = base.absolute() / _key()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    raise error(
+        "E506", "no folder for compiled kernels can be written", help="set CURATE_KERNELS to one that can"
     )
-    return Path(base).absolute() / _key()
 
 
 def _key() -> str:
@@ -59,9 +75,7 @@ def use_kernel_cache() -> None:
 
 def kernel_environment() -> dict[str, str]:
     """Environment of a process that uses the cache."""
-    folder = kernel_cache()
-    folder.mkdir(parents=True, exist_ok=True)
-    return {"NUMBA_CACHE_DIR": str(folder)}
+    return {"NUMBA_CACHE_DIR": str(kernel_cache())}
 
 
 def compile_once(root: Path, uses: Iterable[str], environment: Mapping[str, str]) -> None:
@@ -76,7 +90,6 @@ def compile_once(root: Path, uses: Iterable[str], environment: Mapping[str, str]
     subprocess.run(
         [sys.executable, "-m", "curate.kernels", str(root)], env={**os.environ, **environment}, check=True
     )
-    mark.parent.mkdir(parents=True, exist_ok=True)
     mark.touch()
 
 

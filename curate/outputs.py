@@ -201,7 +201,7 @@ def _overlapping(loaded: Loaded, plans: Sequence[OutputPlan]) -> list[Problem]:
 
 
 def _inside(path: Path, folder: Path) -> bool:
-    return Path(os.path.normpath(path)).is_relative_to(os.path.normpath(folder))
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def _would_match(root: Path, pattern: Path) -> bool:

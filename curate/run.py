@@ -78,7 +78,8 @@ def locked(folder: RunFolder) -> Iterator[None]:
         try:
             yield
         finally:
-            file.truncate(0)
+            with suppress(OSError):
+                file.truncate(0)
 
 
 def _hold(file: TextIO) -> None:

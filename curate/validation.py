@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -17,6 +17,9 @@ from pydantic_core import ErrorDetails
 from curate.core.errors import CurateError, Problem
 from curate.core.suggest import did_you_mean, or_list
 from curate.yaml_source import KeyPath, Source
+
+#: What to do about a value of which no more is known than that it is wrong.
+_ELSEWHERE: Final = "`curate schema` says what each key takes, docs/config.md with examples"
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -121,9 +124,8 @@ class _Faults:
             return Problem(context["code"], context["message"], context.get("help", ""), at)
         message, help = _wrong_value(detail)
         given = f" {shown(detail['input'])}" if not isinstance(detail["input"], dict | list) else ""
-        return Problem(
-            "C102", f"{'.'.join(keys) or self.owner}{given}: {message}", help, self.source.value(place)
-        )
+        message = f"{'.'.join(keys) or self.owner}{given}: {message}"
+        return Problem("C102", message, help or _ELSEWHERE, self.source.value(place))
 
     def unknown_key(self, detail: ErrorDetails, keys: list[str], place: KeyPath) -> Problem:
         *parts, name = keys

@@ -141,8 +141,10 @@ class FastText(Annotator[FastTextConfig]):
 
     def _predict(self, text: pa.StringArray) -> tuple[Numbers, Numbers, Probs]:
         """Row, language and probability of every label the model gives, best first within a row."""
-        lines = one_line(clean(text) if self._clean else text)
-        labels, probs = self._model.predict(lines.to_pylist(), k=_ASKED)
+        # No Arrow copy is held beside the library's own: a document of 60 MB is in memory often enough.
+        texts = one_line(clean(text) if self._clean else text).to_pylist()
+        labels, probs = self._model.predict(texts, k=_ASKED)
+        del texts
         given = pa.array(labels, pa.list_(pa.string()))
         rows = np.repeat(np.arange(len(given)), np.diff(given.offsets.to_numpy()))
         label = pc.index_in(given.flatten(), value_set=self._labels).to_numpy(zero_copy_only=False)

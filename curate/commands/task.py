@@ -27,10 +27,8 @@ def command(run: str, phase: str, index: int, tasks: int, threads: int) -> None:
     from curate.core.errors import error
     from curate.core.plan import pack
     from curate.fingerprints import finished_units, unit_fingerprints, unit_sizes
-    from curate.kernels import use_kernel_cache
     from curate.task import Worker
 
-    use_kernel_cache()
     worker = Worker(find_run(run), threads=threads)
     try:
         names = [p.name for p in worker.plan.phases]

@@ -81,10 +81,13 @@ def system_error(cause: OSError) -> CurateError:
         return error(
             "E501", f"no space left on the device{where}", help="free some space and run again: it continues"
         )
-    if cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+    if cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return error(
             "E506", f"not allowed: {cause.strerror}{where}", help="change the permissions and run again"
         )
+    if cause.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG):
+        help = "choose another path, or move away what stands there"
+        return error("E506", f"the path cannot be used: {cause.strerror}{where}", help=help)
     return error("R303", f"{cause.strerror or cause}{where}", help="run again: finished units are kept")
 
 

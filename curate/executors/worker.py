@@ -4,7 +4,7 @@ Both are JSON lines, so nothing is pickled and any executor can drive it:
 
     in    {"phase": "pass1", "unit": 3, "task": 0}
     out   {"event": "ready"} · {"event": "progress", "rows": n, "bytes": n} · {"event": "done", "unit": 3, "won": true}
-          {"event": "failed", "unit": 3, "problems": […], "trace": "…"}
+          {"event": "failed", "unit": 3, "problems": […]}
 
 Standard output is kept for these lines alone: whatever a library prints goes to the worker's log. The process dies with its
 parent, and ignores Ctrl-C, which the parent handles.
@@ -21,6 +21,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -75,16 +76,22 @@ def _serve_one(worker: Any, request: dict[str, Any], events: TextIO) -> None:
         done = worker.run(request["phase"], [request["unit"]], request["task"], progress.add)
     except CurateError as cause:
         problems = [dataclasses.asdict(p) for p in cause.problems]
-        traceback.print_exc()
-        _send(events, event="failed", unit=request["unit"], problems=problems, trace="")
+        _send(events, event="failed", unit=request["unit"], problems=problems)
+        _log(traceback.format_exc())
     except Exception as cause:  # noqa: BLE001  # whatever a step raises is reported with its trace, never lost
-        trace = traceback.format_exc()
-        sys.stderr.write(trace)
         message = f"{type(cause).__name__}: {cause}"
-        _send(events, event="failed", unit=request["unit"], problems=[], trace=trace, message=message)
+        _log(traceback.format_exc())
+        _send(events, event="failed", unit=request["unit"], problems=[], message=message)
     else:
         progress.flush()
         _send(events, event="done", unit=request["unit"], won=bool(done))
+
+
+def _log(trace: str) -> None:
+    """Write a trace to the worker's log; on a full disk there is none, and the parent knows the error all the same."""
+    with suppress(OSError):
+        sys.stderr.write(trace)
+        sys.stderr.flush()
 
 
 class _Progress:

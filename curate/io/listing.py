@@ -185,6 +185,12 @@ def _expand_all(spec: InputSpec) -> list[Found]:
 def _list_lines(location: str) -> list[tuple[int, str]]:
     with open_binary(local_or_url(location)) as file:
         lines = file.read().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if any(b"\0" in line for line in lines):
+        number = next(i for i, line in enumerate(lines, start=1) if b"\0" in line)
+        message = f"{shown(location)}, line {number}: no path holds a NUL; this is no list of paths in UTF-8"
+        raise error(
+            "D401", message, help="write one path a line, or give the file as `path:`", file=shown(location)
+        )
     stripped = [(i, os.fsdecode(line.strip())) for i, line in enumerate(lines, start=1)]
     return [(i, line) for i, line in stripped if line and not line.startswith("#")]
 

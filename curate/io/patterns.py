@@ -177,7 +177,7 @@ def _url(fs: Any, path: str) -> str:
 def _fixed_part(pattern: str) -> str:
     """The folders before the first part that has a wildcard."""
     parts = pattern.split("/")
-    fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
     return "/".join(parts[:fixed]) or "/"
 
 

@@ -69,11 +69,15 @@ def test_a_null_override_brings_the_default_back(read: Callable[..., Loaded]) ->
             "1:14 C103 [min_wrds] unknown key 'min_wrds' for filters.gopher_quality",
             None,
         ),
-        ("steps.strict.min_words=x", "1:24 C102 [x] min_words 'x': a whole number is wanted", ""),
+        (
+            "steps.strict.min_words=x",
+            "1:24 C102 [x] min_words 'x': a whole number is wanted",
+            "`curate schema` says what each key takes, docs/config.md with examples",
+        ),
         (
             "execution.workers=0",
             "1:19 C102 [0] execution.workers 0: it must be greater than or equal to 1",
-            "",
+            "`curate schema` says what each key takes, docs/config.md with examples",
         ),
         ("steps.select.select=x >", "1:23 C106 [>] the expression ends too early", None),
     ],

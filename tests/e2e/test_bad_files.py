@@ -98,8 +98,8 @@ def _prepare(place: Place, make: Maker, on_error: str) -> Path:
     return bad
 
 
-UP_FRONT = [_truncated_parquet, _empty_parquet, _foreign_parquet, _parquet_named_jsonl]
-AT_WORK = [_damaged_page, _truncated_gzip, _truncated_zstd, _damaged_gzip, _foreign_gzip]
+UP_FRONT = [_truncated_parquet, _empty_parquet, _foreign_parquet, _parquet_named_jsonl, _foreign_gzip]
+AT_WORK = [_damaged_page, _truncated_gzip, _truncated_zstd, _damaged_gzip]
 
 
 @pytest.mark.parametrize("make", UP_FRONT)
@@ -129,8 +129,9 @@ def test_a_bad_file_goes_to_the_quarantine(place: Place, make: Maker) -> None:
     bad = _prepare(place, make, "quarantine")
     place.run().succeeded()
     quarantine = _quarantine(place)
-    assert quarantine["file"].to_list() == [bad.name]
-    assert quarantine["position"][0] in ("whole file", "line 1, byte 0")
+    assert set(quarantine["file"]) == {bad.name}
+    if bad.suffix == ".parquet":
+        assert quarantine["position"].to_list() == ["whole file"]
     assert quarantine["reason"][0]
     assert place.report()["rows_kept"] == len(_published(place))
     assert _published(place) == {row["id"] for row in rows("good", GOOD) if row["text"]}
@@ -150,7 +151,7 @@ def test_what_can_be_read_of_a_bad_file_is_kept(place: Place, make: Maker) -> No
     if make is _damaged_page:
         assert {"page-0", "page-299"} <= kept
         assert len(quarantine) <= 100
-    elif make is not _foreign_gzip:
+    else:
         assert "packed-0" in kept
     if make in (_truncated_gzip, _truncated_zstd):  # a damaged one may give garbage before it breaks
         assert len(quarantine) == 1

@@ -137,7 +137,6 @@ def test_a_text_of_60_mb_goes_through_every_step(place: Place, kind: str) -> Non
     largest = (
         resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     )  # of all children of this process so far
-    print(kind, largest)
     assert largest < 1e9
 
 

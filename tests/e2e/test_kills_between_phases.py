@@ -12,6 +12,7 @@ from tests.e2e.killing import CONFIG, KILL_GROUP, KILL_SELF, Job, Outputs
 
 RENAME = "pathlib:Path.replace"
 REMOVE = "pathlib:Path.unlink"
+STAGED = r"/\.some\.[^/]*staging/"  # of the renaming into place
 
 
 def _at(point: str, matching: str, when: str, call: int = 1, do: str = KILL_SELF) -> Fault:
@@ -45,8 +46,8 @@ def test_kills_while_files_are_moved_into_place(job: Job) -> None:
     job.killed(_at(RENAME, "layout/some-", "before"))
     job.killed(_at(RENAME, "layout/some-", "after"))
     job.killed(_at(RENAME, "published/some.json", "before"))
-    job.killed(_at(RENAME, r"\.some\.staging", "after", call=3))
-    job.killed(_at(RENAME, r"\.some\.staging", "before", call=2, do=KILL_GROUP))
+    job.killed(_at(RENAME, STAGED, "after", call=3))
+    job.killed(_at(RENAME, STAGED, "before", call=2, do=KILL_GROUP))
     job.killed(_at(RENAME, "out/some/README.md", "before"))
     job.killed(_at(RENAME, r"out/some/\.curate\.json", "after"))
     job.killed(_at(RENAME, "published/some.json", "before", call=2))
@@ -66,6 +67,6 @@ def test_kills_while_an_older_set_is_replaced(job: Job, undisturbed: Outputs) ->
     job.killed(_at(RENAME, "published/some.json", "after"))
     job.killed(_at(REMOVE, r"out/some/\w+/some-\d", "after", call=2))
     job.killed(_at(REMOVE, r"out/some/\w+/some-\d", "after", call=1, do=KILL_GROUP))
-    job.killed(_at(RENAME, r"\.some\.staging", "after", call=1))
-    job.killed(_at(RENAME, r"\.some\.staging", "after", call=2))
+    job.killed(_at(RENAME, STAGED, "after", call=1))
+    job.killed(_at(RENAME, STAGED, "after", call=2))
     job.finished()
