@@ -21,6 +21,8 @@ publish:
   - {name: pretrain, path: out}
 """
 
+ELSEWHERE = "`curate schema` says what each key takes, docs/config.md with examples"
+
 
 def test_values_are_put_in_by_key_number_and_name(read: Callable[..., Loaded]) -> None:
     config = read(
@@ -72,12 +74,12 @@ def test_a_null_override_brings_the_default_back(read: Callable[..., Loaded]) ->
         (
             "steps.strict.min_words=x",
             "1:24 C102 [x] min_words 'x': a whole number is wanted",
-            "`curate schema` says what each key takes, docs/config.md with examples",
+            ELSEWHERE,
         ),
         (
             "execution.workers=0",
             "1:19 C102 [0] execution.workers 0: it must be greater than or equal to 1",
-            "`curate schema` says what each key takes, docs/config.md with examples",
+            ELSEWHERE,
         ),
         ("steps.select.select=x >", "1:23 C106 [>] the expression ends too early", None),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from curate.units import _QUARANTINE
+from curate.quarantine import SCHEMA
 from tests.docs.snippets import ROOT
 from tests.docs.test_examples import call, work
 
@@ -75,4 +75,4 @@ def test_the_run_folder_is_as_documented(work: Path) -> None:
     schema = pq.read_schema(next((work / "runs" / "web" / "overlays" / "pass1").iterdir()))
     own = {name for name in schema.names if "__" not in name}
     assert own == set(overlay) - {"<step>__<quantity>"}
-    assert list(quarantine) == _QUARANTINE.names
+    assert list(quarantine) == SCHEMA.names
