@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from curate.core.layout import RunFolder
 from curate.core.manifest import InputSpec, Manifest
 from curate.core.models import models_folder
 from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES
-from curate.core.plan import OutputPlan, Phase, Plan, StepPlan, digest, packed_schema
+from curate.core.plan import Plan, StepPlan, packed_schema
 from curate.core.stage import Annotator, Context, Resources
 from curate.core.suggest import did_you_mean
 from curate.environment import expand
@@ -33,12 +33,11 @@ from curate.io.listing import build_manifest
 from curate.io.source import source_schema
 from curate.ledger import READ
 from curate.outputs import output_plans
+from curate.phases import phases, provenance
 from curate.stages import kind as kind_of
 from curate.validation import in_order
 from curate.yaml_source import KeyPath
 
-#: Raised when the meaning of what a kind of phase writes changes.
-_VERSIONS: Final = {"ingest": 1, "pass": 1, "count": 1, "exchange": 1, "write": 1}
 #: Names in an overlay that are not columns of steps.
 _OVERLAY_NAMES: Final = (TEXT_BYTES, DROP, DROP_REASONS)
 
@@ -102,15 +101,15 @@ def compile_run(
     assert manifest is not None
     assert source is not None
     assert after is not None
-    config = _provenance(loaded, [plan for plan, _ in steps])
-    phases = _phases(manifest, steps, outputs, language, config)
+    config = provenance(loaded, [plan for plan, _ in steps])
+    planned = phases(manifest, steps, outputs, language, config)
     plan = Plan(
         name=loaded.config.name,
         version=__version__,
         language=language,
         source=packed_schema(source),
         inputs=specs,
-        phases=phases,
+        phases=planned,
         outputs=outputs,
         models=str(context.models),
         local_tmp=loaded.config.execution.local_tmp,
@@ -364,67 +363,3 @@ def _language(checking: _Checking, schema: pa.Schema | None) -> str | None:
             "C206", f"the language column '{column}' is {kind}", "name a column of strings", ("language",)
         )
     return column
-
-
-def _provenance(loaded: Loaded, steps: Sequence[StepPlan]) -> dict[str, Any]:
-    """The config as it goes into published metadata: what decides the content, without paths and execution."""
-    modes = {s.name: s.mode for s in loaded.config.steps}
-    return {
-        "name": loaded.config.name,
-        "steps": [
-            {"use": s.use, "as": s.name, "when": s.when, "mode": modes[s.name], **s.portable_options}
-            for s in steps
-        ],
-    }
-
-
-def _phases(
-    manifest: Manifest,
-    steps: Sequence[tuple[StepPlan, Resources]],
-    outputs: Sequence[OutputPlan],
-    language: str | None,
-    config: Mapping[str, Any],
-) -> tuple[Phase, ...]:
-    """Phases in order, each with the fingerprint of what it does and of everything before it."""
-    phases: list[Phase] = []
-    upstream = digest("ingest", _VERSIONS["ingest"])
-    if manifest.ingest:
-        phases.append(Phase("ingest", "ingest", upstream))
-    for number, (group, needs) in enumerate(_fused(steps), start=1):
-        upstream = digest("pass", _VERSIONS["pass"], upstream, language, [s.identity() for s in group])
-        phases.append(Phase(f"pass{number}", "pass", upstream, tuple(group), resources=asdict(needs)))
-    for output in outputs:
-        counted = digest("count", _VERSIONS["count"], upstream, output.selection())
-        spread = digest(
-            "exchange", _VERSIONS["exchange"], upstream, language, output.selection(), output.arrangement()
-        )
-        written = digest(
-            "write",
-            _VERSIONS["write"],
-            spread,
-            __version__,
-            config,
-            output.provenance(),
-            output.licence,
-            output.title,
-        )
-        phases.append(Phase(f"{output.name}.count", "count", counted, output=output.name))
-        if output.exchanged:
-            phases.append(Phase(f"{output.name}.exchange", "exchange", spread, output=output.name))
-        phases.append(Phase(f"{output.name}.write", "write", written, output=output.name))
-    return tuple(phases)
-
-
-def _fused(steps: Sequence[tuple[StepPlan, Resources]]) -> list[tuple[list[StepPlan], Resources]]:
-    """Neighbouring steps with the same number of GPUs in one pass; without steps, one pass that only reads.
-
-    A pass needs the memory of all its steps together.
-    """
-    groups: list[tuple[list[StepPlan], Resources]] = []
-    for plan, needs in steps:
-        if groups and groups[-1][1].gpus == needs.gpus:
-            members, before = groups[-1]
-            groups[-1] = ([*members, plan], Resources(before.memory_gb + needs.memory_gb, needs.gpus))
-        else:
-            groups.append(([plan], needs))
-    return groups or [([], Resources(memory_gb=0))]
