@@ -6,6 +6,8 @@ Exit status: 0 done, 1 failed, 2 usage or configuration, 3 tasks pending.
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
@@ -83,6 +85,11 @@ def main() -> None:
     """Run the command line; every expected error is shown as a diagnostic, never as a traceback."""
     from curate.core.errors import CurateError, system_error
 
+    if sys.stdout is None:  # closed by the shell: `curate run … >&-`
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # open until the process ends
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever a document holds can be shown
     try:
         cli(standalone_mode=True)
     except CurateError as cause:

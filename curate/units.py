@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate import __version__
 from curate.core.columns import TEXT, UNDETERMINED
@@ -23,7 +22,7 @@ from curate.core.exchange import ExchangeReader, ExchangeWriter
 from curate.core.expression import parse
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest, Shard, row_of, shard_of
-from curate.core.overlay import OverlayWriter, doc_numbers
+from curate.core.overlay import OverlayWriter, doc_numbers, read_overlay_schema
 from curate.core.plan import OutputPlan, Phase, Plan
 from curate.io.ingest import ingest_unit
 from curate.io.publish import (
@@ -263,7 +262,7 @@ def _any_overlay(space: Workspace, phase: Phase) -> pa.Schema:
 
 @lru_cache(maxsize=64)
 def _overlay_schema(path: Path) -> pa.Schema:
-    return pq.read_schema(path)
+    return read_overlay_schema(path)
 
 
 def run_write(

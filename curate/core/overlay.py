@@ -89,6 +89,14 @@ class OverlayWriter:
         self._writer.close()
 
 
+def read_overlay_schema(path: Path) -> pa.Schema:
+    """The schema of an overlay, from its footer; R306 if it is damaged."""
+    try:
+        return pq.read_schema(path)
+    except (OSError, pa.ArrowException) as cause:
+        raise _damaged(path, cause) from cause
+
+
 class OverlayReader:
     """Reads an overlay forwards: `take_until(doc)` gives the rows not yet taken, up to and including that doc."""
 

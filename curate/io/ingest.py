@@ -156,6 +156,7 @@ class _ShardWriter:
             use_dictionary=False,
             write_statistics=[DOC],
             write_batch_size=WRITE_BATCH_ROWS,
+            write_page_checksum=True,
         )
         self.waiting: list[pa.RecordBatch] = []
         self.records = self.good = self.text_bytes = self.size = 0
