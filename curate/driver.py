@@ -12,7 +12,6 @@ from curate.config_file import Execution as ExecutionConfig
 from curate.core.errors import CurateError, error, system_error
 from curate.core.layout import RunFolder
 from curate.core.plan import Plan
-from curate.environment import expand
 from curate.kernels import compile_once, kernel_environment
 from curate.progress import Progress
 from curate.run import Execution, execute, locked, record_failure, start_anew
@@ -67,7 +66,6 @@ def _execute(session: Session, environment: dict[str, str], workers: int | None,
     plan, manifest = session.compiled.plan, session.compiled.manifest
     needs = max((float(p.resources.get("memory_gb", 0)) for p in plan.passes), default=0.0)
     how = execution(session.loaded.config.execution, environment, workers, tasks, needs)
-    _check_scratch(plan)
     with Progress() as progress:
         execute(
             plan, manifest, session.folder, how, progress, lambda: _compile(session.folder, plan, environment)
@@ -125,20 +123,6 @@ def _available_memory() -> int:
 
 def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-
-
-def _check_scratch(plan: Plan) -> None:
-    """E506 if the folder for scratch files is not there."""
-    if plan.local_tmp is None:
-        return
-    scratch = Path(expand(plan.local_tmp, os.environ))
-    if not scratch.is_dir() or not os.access(scratch, os.W_OK):
-        raise error(
-            "E506",
-            f"{scratch} cannot be used for scratch files",
-            help="correct execution.local_tmp",
-            exit_code=2,
-        )
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from curate.config import Loaded, load
 from curate.core.errors import CurateError, error
 from curate.core.layout import RUN_NAMES, RunFolder
 from curate.core.manifest import Manifest
+from curate.core.plan import Plan
+from curate.environment import expand
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def prepare(request: Request) -> Session:
         _check_forgettable(folder)
     previous = None if request.force else read_manifest(folder)
     compiled = compile_run(loaded, folder, previous=previous, update=request.update)
+    _check_scratch(compiled.plan)
     return Session(loaded, folder, compiled, previous)
 
 
@@ -51,8 +54,6 @@ def run_folder(loaded: Loaded, given: Path | None) -> Path:
     """`--run-dir`, else the config's `run_dir`, else `runs/<name>`; absolute."""
     if given is not None:
         return given.absolute()
-    from curate.environment import expand
-
     return Path(expand(loaded.config.run_dir, os.environ)).absolute()
 
 
@@ -103,3 +104,17 @@ def read_manifest(folder: RunFolder) -> Manifest | None:
         raise error(
             "R309", f"the manifest {folder.manifest} is damaged: {cause}", help="start anew with --force"
         ) from cause
+
+
+def _check_scratch(plan: Plan) -> None:
+    """E506 if the folder for scratch files is not there."""
+    if plan.local_tmp is None:
+        return
+    scratch = Path(expand(plan.local_tmp, os.environ))
+    if not scratch.is_dir() or not os.access(scratch, os.W_OK):
+        raise error(
+            "E506",
+            f"{scratch} cannot be used for scratch files",
+            help="correct execution.local_tmp",
+            exit_code=2,
+        )

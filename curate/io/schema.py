@@ -221,7 +221,9 @@ def _type(name: str, kind: pa.DataType, spec: InputSpec) -> pa.DataType:
 
 
 def _without_views(kind: pa.DataType) -> pa.DataType:
-    """The type with its views, at any depth, made plain: Arrow's kernels cannot take rows of views."""
+    """The type with its views and extensions, at any depth, made plain: Arrow's kernels cannot take rows of them."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _without_views(kind.storage_type)
     if pa.types.is_string_view(kind):
         return pa.string()
     if pa.types.is_binary_view(kind):

@@ -105,6 +105,10 @@ def _compare(operator: str, left: Any, right: Any) -> Any:
 
 def _aligned(left: Any, right: Any) -> tuple[Any, Any]:
     """Both in one type. Unsigned 64-bit integers meet signed ones as decimals, so that none is rounded."""
+    if pat.is_null(left.type) and pat.is_null(right.type):
+        return left.cast(pa.int64()), right.cast(
+            pa.int64()
+        )  # null whatever is asked, but kernels want a type
     if pat.is_null(left.type) or pat.is_null(right.type):
         kind = right.type if pat.is_null(left.type) else left.type
         return left.cast(kind), right.cast(kind)
