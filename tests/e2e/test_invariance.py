@@ -1,8 +1,8 @@
 """Equal inputs give equal bytes, whatever the number of tasks and workers.
 
-Two inputs: the sample that comes with the project, with its own config, and 200 shards of very different sizes
-(nothing, one row, thousands; Parquet and JSON Lines) published in every way there is. All published bytes are compared,
-the data card too. A run on which some tasks had nothing to do would prove nothing, so each task's rows are asserted.
+Two inputs: the sample that comes with the project, with its own config, and 200 shards of very different sizes (nothing, one
+row, thousands; Parquet and JSON Lines), published in every way there is. All published bytes are compared, the data card
+too. A run on which some tasks had nothing to do would prove nothing, so each task's rows are asserted.
 """
 
 from __future__ import annotations
