@@ -31,9 +31,9 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from curate.core.batch import DocBatch  # noqa: E402
-from curate.core.text.codepoints import UNICODE_VERSION  # noqa: E402
-from filters.gopher_quality import STAGE  # noqa: E402
+from curate.core.batch import DocBatch  # noqa: E402  # after the path is set
+from curate.core.text.codepoints import UNICODE_VERSION  # noqa: E402  # after the path is set
+from filters.gopher_quality import STAGE  # noqa: E402  # after the path is set
 
 OTHERS = {
     "Russian": "Съешь же ещё этих мягких французских булок, да выпей чаю. ",
@@ -114,7 +114,7 @@ def main(megabytes: int, runs: int) -> None:
     for language, text in OTHERS.items():
         other = batch_of([text * 50], 8_000_000)
         length = float(other.text_bytes.sum()) / 1e6
-        rate = length / best(runs, lambda other=other: DocBatch(other.record).tokens)  # type: ignore[misc]
+        rate = length / best(runs, lambda other=other: DocBatch(other.record).tokens)  # type: ignore[misc]  # a default binds the loop variable
         print(f"| tokens, {language} | {rate:.0f} |", flush=True)
 
 

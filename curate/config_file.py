@@ -46,7 +46,7 @@ def written_out(data: dict[str, Any]) -> dict[str, Any]:
     full = []
     for entry in entries:
         if isinstance(entry, dict):
-            entry = dict(entry)  # noqa: PLW2901
+            entry = dict(entry)  # noqa: PLW2901  # the copy stands for the entry
             if isinstance(entry.get("path"), str):
                 entry["path"] = [entry["path"]]
             if isinstance(entry.get("columns"), dict):

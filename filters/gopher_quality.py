@@ -259,7 +259,7 @@ def _reasons(failed: npt.NDArray[np.bool_]) -> pa.ListArray:
 
 
 @kernel
-def _count(  # type: ignore[no-untyped-def]
+def _count(  # type: ignore[no-untyped-def]  # numba infers
     address, size, starts, ends, classes, docs, line_starts, line_ends, line_docs,
     sets, stop_data, stop_starts, stop_sets, stop_maybe, stop_slots, seen, out,
 ):  # fmt: skip
@@ -313,7 +313,7 @@ def _count(  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _run_of(data, start, end):  # type: ignore[no-untyped-def]
+def _run_of(data, start, end):  # type: ignore[no-untyped-def]  # numba infers
     """How often the byte at `start` is repeated from there."""
     at = start + 1
     while at < end and data[at] == data[start]:
@@ -322,7 +322,7 @@ def _run_of(data, start, end):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _ellipses(data, start, end):  # type: ignore[no-untyped-def]
+def _ellipses(data, start, end):  # type: ignore[no-untyped-def]  # numba infers
     """How many `…` stand at `start`."""
     at = start
     while _is(data, at, end, 0xE2, 0x80, 0xA6):
@@ -331,6 +331,6 @@ def _ellipses(data, start, end):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _is(data, at, end, first, second, third):  # type: ignore[no-untyped-def]
+def _is(data, at, end, first, second, third):  # type: ignore[no-untyped-def]  # numba infers
     """Whether three bytes stand at `at`."""
     return at + 3 <= end and data[at] == first and data[at + 1] == second and data[at + 2] == third

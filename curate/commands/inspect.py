@@ -74,7 +74,7 @@ def command(
     from curate.status import read_run
 
     documents = Documents(read_run(find_run(what)))
-    wanted = Wanted(fate, step, reason, language)  # type: ignore[arg-type]
+    wanted = Wanted(fate, step, reason, language)  # type: ignore[arg-type]  # click.Choice has checked it
     chosen = _checked(documents, wanted, columns)
     found = sample(documents, wanted, count, seed)
     if as_json:

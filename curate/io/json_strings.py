@@ -44,7 +44,7 @@ def strings(tokens: Sequence[Any]) -> tuple[pa.StringArray, npt.NDArray[np.uint8
 
 
 @njit(cache=True, nogil=True)
-def _unescape(data, offsets, text, ends, kinds):  # type: ignore[no-untyped-def]
+def _unescape(data, offsets, text, ends, kinds):  # type: ignore[no-untyped-def]  # numba infers
     out = 0
     for token in range(len(offsets) - 1):
         i, end = offsets[token], offsets[token + 1]
@@ -82,7 +82,7 @@ def _unescape(data, offsets, text, ends, kinds):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _hex4(data, start):  # type: ignore[no-untyped-def]
+def _hex4(data, start):  # type: ignore[no-untyped-def]  # numba infers
     value = 0
     for i in range(start, start + 4):
         digit = data[i]
@@ -91,7 +91,7 @@ def _hex4(data, start):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _put(text, out, code):  # type: ignore[no-untyped-def]
+def _put(text, out, code):  # type: ignore[no-untyped-def]  # numba infers
     """Writes a code point as UTF-8; the next free index."""
     if code < 0x80:
         text[out] = code

@@ -68,7 +68,7 @@ class Move:
 
 
 @kernel
-def _shift_rows(docs, kept, ranges, shifts, source, out):  # type: ignore[no-untyped-def]
+def _shift_rows(docs, kept, ranges, shifts, source, out):  # type: ignore[no-untyped-def]  # numba infers
     """out[ranges[i] + k] = source[docs[kept[i]] + k] + shifts[i]."""
     for i in range(kept.size):
         first, start, shift = docs[kept[i]], ranges[i], np.int32(shifts[i])
@@ -77,7 +77,7 @@ def _shift_rows(docs, kept, ranges, shifts, source, out):  # type: ignore[no-unt
 
 
 @kernel
-def _copy_rows(docs, kept, ranges, source, out):  # type: ignore[no-untyped-def]
+def _copy_rows(docs, kept, ranges, source, out):  # type: ignore[no-untyped-def]  # numba infers
     """out[ranges[i] + k] = source[docs[kept[i]] + k]."""
     for i in range(kept.size):
         first, start = docs[kept[i]], ranges[i]

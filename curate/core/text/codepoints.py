@@ -92,7 +92,7 @@ UNICODE_VERSION: Final = TABLE.unicode
 
 
 @inlined
-def decode(data, at, end):  # type: ignore[no-untyped-def]
+def decode(data, at, end):  # type: ignore[no-untyped-def]  # numba infers
     """(code point, bytes) of the character at `at < end`; (U+FFFD, 1) where it is not valid UTF-8."""
     lead = np.int64(data[at])
     if lead < 0x80:
@@ -119,7 +119,7 @@ def decode(data, at, end):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def entry_at(data, at, end, block, entry):  # type: ignore[no-untyped-def]
+def entry_at(data, at, end, block, entry):  # type: ignore[no-untyped-def]  # numba infers
     """(table entry, bytes) of the character at `at < end`."""
     point, size = decode(data, at, end)
     return np.int64(entry[np.int64(block[point >> BLOCK_BITS]) << BLOCK_BITS | point & 127]), size

@@ -23,7 +23,7 @@ M2: Final = np.uint64(0x94D049BB133111EB)
 
 
 @inlined
-def load64(data, at):  # type: ignore[no-untyped-def]
+def load64(data, at):  # type: ignore[no-untyped-def]  # numba infers
     """The 8 bytes at `at` as a little-endian uint64; LLVM makes one load of it."""
     word = np.uint64(0)
     for k in range(8):
@@ -32,7 +32,7 @@ def load64(data, at):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def tail64(data, at, count):  # type: ignore[no-untyped-def]
+def tail64(data, at, count):  # type: ignore[no-untyped-def]  # numba infers
     """The `count` ≤ 8 bytes at `at`, little-endian, padded with zeros; reads nothing beyond `data`."""
     if at + 8 <= data.size:
         word = load64(data, at)
@@ -44,7 +44,7 @@ def tail64(data, at, count):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def hash_bytes(data, start, end):  # type: ignore[no-untyped-def]
+def hash_bytes(data, start, end):  # type: ignore[no-untyped-def]  # numba infers
     """uint64 hash of data[start:end]."""
     h = np.uint64(end - start) * P0
     at = start
@@ -60,7 +60,7 @@ def hash_bytes(data, start, end):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def hash_spans(address, size, starts, ends, out):  # type: ignore[no-untyped-def]
+def hash_spans(address, size, starts, ends, out):  # type: ignore[no-untyped-def]  # numba infers
     """out[i] = hash_bytes of span i of the data at `address`."""
     data = view_uint8(address, size)
     for i in range(starts.size):

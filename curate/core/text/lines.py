@@ -50,7 +50,7 @@ def split_lines(offsets: npt.NDArray[np.int32], data: npt.NDArray[np.uint8]) -> 
 
 
 @kernel
-def _split_lines(address, size, offset_address, rows, starts, ends, docs):  # type: ignore[no-untyped-def]
+def _split_lines(address, size, offset_address, rows, starts, ends, docs):  # type: ignore[no-untyped-def]  # numba infers
     """Fills the outputs and returns the number of lines. Each line takes at least a byte, its separator."""
     data = view_uint8(address, size)
     offsets = view_int32(offset_address, rows + 1)
@@ -62,7 +62,7 @@ def _split_lines(address, size, offset_address, rows, starts, ends, docs):  # ty
         while at < end:
             byte = data[at]
             # Only control characters and the lead bytes of U+0085 and U+2028 can start a separator.
-            if byte > 0x1E and byte != 0xC2 and byte != 0xE2:  # noqa: PLR1714
+            if byte > 0x1E and byte != 0xC2 and byte != 0xE2:  # noqa: PLR1714  # a set costs the kernel more
                 at += 1
                 continue
             length = _separator(data, at, end)
@@ -83,7 +83,7 @@ def _split_lines(address, size, offset_address, rows, starts, ends, docs):  # ty
 
 
 @inlined
-def _separator(data, at, end):  # type: ignore[no-untyped-def]
+def _separator(data, at, end):  # type: ignore[no-untyped-def]  # numba infers
     """Bytes of the line separator at `at`, or 0."""
     byte = data[at]
     if byte == 0x0D:
@@ -98,7 +98,7 @@ def _separator(data, at, end):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def skip_spaces(data, at, end):  # type: ignore[no-untyped-def]
+def skip_spaces(data, at, end):  # type: ignore[no-untyped-def]  # numba infers
     """Where `str.lstrip` would begin in data[at:end]."""
     while at < end:
         length = _space(data, at, end)
@@ -109,7 +109,7 @@ def skip_spaces(data, at, end):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def trim_spaces(data, start, end):  # type: ignore[no-untyped-def]
+def trim_spaces(data, start, end):  # type: ignore[no-untyped-def]  # numba infers
     """Where `str.rstrip` would end in data[start:end]."""
     while end > start:
         # Spaces are one, two or three bytes long; none ends in the bytes of another.
@@ -125,7 +125,7 @@ def trim_spaces(data, start, end):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _space(data, at, end):  # type: ignore[no-untyped-def]
+def _space(data, at, end):  # type: ignore[no-untyped-def]  # numba infers
     """Bytes of the whitespace (`str.isspace`) at `at`, or 0."""
     byte = data[at]
     if byte < 0x80:

@@ -33,13 +33,13 @@ def _pointer(typing_context: Any, address: Any) -> Any:
 
 
 @inlined
-def view_uint8(address, size):  # type: ignore[no-untyped-def]
+def view_uint8(address, size):  # type: ignore[no-untyped-def]  # numba infers
     """uint8[size] at an address; the caller keeps the memory alive."""
     return carray(_pointer(address), (size,), np.uint8)
 
 
 @inlined
-def view_int32(address, size):  # type: ignore[no-untyped-def]
+def view_int32(address, size):  # type: ignore[no-untyped-def]  # numba infers
     """int32[size] at an address; the caller keeps the memory alive."""
     return carray(_pointer(address), (size,), np.int32)
 

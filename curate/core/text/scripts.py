@@ -65,7 +65,7 @@ def dominant_script(text: pa.StringArray) -> npt.NDArray[np.int16]:
 
 
 @kernel
-def _dominant(address, size, offsets, letters, scripts, special, out):  # type: ignore[no-untyped-def]
+def _dominant(address, size, offsets, letters, scripts, special, out):  # type: ignore[no-untyped-def]  # numba infers
     """Writes the script of each row to out: int16[rows]; letters: uint8[0x110000], 0 or 1 + script."""
     data = view_uint8(address, size)
     hani, jpan, hang, latn = special

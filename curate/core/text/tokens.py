@@ -132,7 +132,7 @@ def tokenize(offsets: npt.NDArray[np.int32], data: npt.NDArray[np.uint8]) -> Tok
 
 
 @kernel
-def _tokenize(  # type: ignore[no-untyped-def]
+def _tokenize(  # type: ignore[no-untyped-def]  # numba infers
     address, size, offset_address, rows, block, entry, ascii, starts, ends, classes, docs
 ):
     """Fills the outputs, which have room for a token a byte, and returns the number of tokens."""
@@ -173,7 +173,7 @@ def _tokenize(  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _word(data, at, end, block, entry, ascii, seen):  # type: ignore[no-untyped-def]
+def _word(data, at, end, block, entry, ascii, seen):  # type: ignore[no-untyped-def]  # numba infers
     """Rules WB5–WB13b from the second character of a word on: (end of the word, kind, flags seen)."""
     last = seen
     while at < end:
@@ -209,7 +209,7 @@ def _word(data, at, end, block, entry, ascii, seen):  # type: ignore[no-untyped-
 
 
 @inlined
-def _marks(data, at, end, block, entry, seen):  # type: ignore[no-untyped-def]
+def _marks(data, at, end, block, entry, seen):  # type: ignore[no-untyped-def]  # numba infers
     """Skips marks and format characters: (where they end, flags seen)."""
     while at < end:
         step, length = entry_at(data, at, end, block, entry)
@@ -221,7 +221,7 @@ def _marks(data, at, end, block, entry, seen):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _emoji(data, at, end, block, entry, seen):  # type: ignore[no-untyped-def]
+def _emoji(data, at, end, block, entry, seen):  # type: ignore[no-untyped-def]  # numba infers
     """A pictograph, its modifiers and what is joined to it (WB3c), or two regional indicators (WB15)."""
     regional = seen & CLASS_MASK == REGIONAL
     joined = False
@@ -243,7 +243,7 @@ def _emoji(data, at, end, block, entry, seen):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _run(data, start, at, end, block, entry, seen):  # type: ignore[no-untyped-def]
+def _run(data, start, at, end, block, entry, seen):  # type: ignore[no-untyped-def]  # numba infers
     """A symbol, punctuation mark or stray, repeated, and marks on the last: (where it ends, flags seen)."""
     length = at - start
     while at + length <= end:

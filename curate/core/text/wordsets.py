@@ -55,17 +55,17 @@ class WordSets:
 
 
 @inlined
-def _sketch(data, start, end):  # type: ignore[no-untyped-def]
+def _sketch(data, start, end):  # type: ignore[no-untyped-def]  # numba infers
     return (np.int64(data[start]) + 7 * np.int64(data[end - 1]) + 29 * (end - start)) & 255
 
 
 @inlined
-def _slot(data, start, end, number, slots):  # type: ignore[no-untyped-def]
+def _slot(data, start, end, number, slots):  # type: ignore[no-untyped-def]  # numba infers
     return np.int64((hash_bytes(data, start, end) + np.uint64(number) * P0) & np.uint64(slots.size - 1))
 
 
 @kernel
-def _insert(address, size, words, starts, sets, maybe, slots):  # type: ignore[no-untyped-def]
+def _insert(address, size, words, starts, sets, maybe, slots):  # type: ignore[no-untyped-def]  # numba infers
     data = view_uint8(address, size)
     for word in range(words):
         start, end = np.int64(starts[word]), np.int64(starts[word + 1])
@@ -77,7 +77,7 @@ def _insert(address, size, words, starts, sets, maybe, slots):  # type: ignore[n
 
 
 @inlined
-def find_word(data, start, end, number, words, starts, sets, maybe, slots):  # type: ignore[no-untyped-def]
+def find_word(data, start, end, number, words, starts, sets, maybe, slots):  # type: ignore[no-untyped-def]  # numba infers
     """The word of set `number` that equals data[start:end] (not empty), or -1. words: the sets' own data."""
     if maybe[number, _sketch(data, start, end)] == 0:
         return -1
