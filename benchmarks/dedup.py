@@ -176,8 +176,8 @@ def pipeline(count: int, peer: Path | None, peer_documents: int) -> None:
 def phases(config: Path, folder: Path) -> dict[str, float]:
     """CPU seconds of the phases up to the marks, in this process."""
     from curate.core.commit import write_atomically
-    from curate.session import Request, prepare
-    from curate.task import Worker
+    from curate.planning.session import Request, prepare
+    from curate.running.task import Worker
 
     session = prepare(Request(config, run_dir=folder))
     plan, manifest = session.compiled.plan, session.compiled.manifest

@@ -52,9 +52,9 @@ def stages(
     tasks: ranks of a phase at most. overrides: `key.path=value`, as `--set` takes them. update: take in changed inputs.
     Raises `CurateError` for every fault of the config at once, and R302 if the folder is in use.
     """
-    from curate.driver import compile_kernels
-    from curate.run import lay_out, locked, passes_pending
-    from curate.session import Request, prepare
+    from curate.planning.session import Request, prepare
+    from curate.running.driver import compile_kernels
+    from curate.running.run import lay_out, locked, passes_pending
 
     request = Request(
         Path(config), tuple(overrides), Path(run_dir) if run_dir is not None else None, update, False
@@ -98,8 +98,8 @@ class Curate(PipelineStep):  # type: ignore[misc]  # datatrove is untyped
             yield from data
 
     def _work(self, rank: int, world_size: int) -> None:
-        from curate.run import is_needless
-        from curate.task import Worker
+        from curate.running.run import is_needless
+        from curate.running.task import Worker
 
         worker = Worker(Path(self.root), threads=int(os.environ.get("OMP_NUM_THREADS", "1")))
         try:
@@ -116,7 +116,7 @@ class Curate(PipelineStep):  # type: ignore[misc]  # datatrove is untyped
 
 def _end(folder: RunFolder, phase: str) -> None:
     """Bring a phase to its end and make the next ones ready."""
-    from curate.run import locked, record_failure
+    from curate.running.run import locked, record_failure
 
     with locked(folder):
         try:
@@ -128,8 +128,8 @@ def _end(folder: RunFolder, phase: str) -> None:
 
 def _go_on(folder: RunFolder, ended: str | None) -> None:
     """End the phases that are whole, up to the first with units pending, which is made ready. R306 if `ended` has any."""
-    from curate.run import close_phase, is_needless, locked_outputs, open_phase, publish
-    from curate.saved_run import load_run
+    from curate.running.run import close_phase, is_needless, locked_outputs, open_phase, publish
+    from curate.running.saved_run import load_run
 
     plan, manifest = load_run(folder.root)
     with locked_outputs(plan):

@@ -105,8 +105,8 @@ def fill(root: Path) -> None:
     from curate.core.errors import CurateError
     from curate.core.stage import Annotator, Context, Job
     from curate.core.text.warm import compile_kernels
-    from curate.saved_run import load_run
-    from curate.task import build_step
+    from curate.running.saved_run import load_run
+    from curate.running.task import build_step
 
     plan, _ = load_run(root)
     with tempfile.TemporaryDirectory() as scratch:

@@ -20,11 +20,11 @@ import click
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import curate.config.overrides  # noqa: E402
 import curate.core.expression  # noqa: E402
-import curate.overrides  # noqa: E402
 from curate.cli import COMMANDS, cli  # noqa: E402
 from curate.commands.stages import describe_stage, type_text  # noqa: E402
-from curate.config_file import (  # noqa: E402
+from curate.config.model import (  # noqa: E402
     SIZE_SCHEMA,
     ConfigFile,
     Entry,
@@ -207,7 +207,7 @@ def config_page() -> str:
         "",
         "## Overrides",
         "",
-        _story(curate.overrides).rpartition("\n\n")[0],
+        _story(curate.config.overrides).rpartition("\n\n")[0],
         "",
         'A select is named `select`: `--set steps.select.select="lid__prob >= 0.8"`.',
     ]

@@ -24,8 +24,8 @@ def command(config: Path, overrides: tuple[str, ...], run_dir: Path | None, upda
     \b
     Example: curate check configs/web.yaml
     """
-    from curate.lint import lint_plan
-    from curate.session import Request, prepare
+    from curate.planning.lint import lint_plan
+    from curate.planning.session import Request, prepare
 
     session = prepare(Request(config, overrides, run_dir, update))
     manifest, plan = session.compiled.manifest, session.compiled.plan

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from curate.core.plan import StepPlan
-    from curate.documents import Documents
+    from curate.views.documents import Documents
 
 
 @click.group("dedup")
@@ -58,10 +58,10 @@ def pairs(
     import json
 
     from curate.commands.find_run import find_run
-    from curate.documents import Documents
-    from curate.pairs import Pairs, Wanted
-    from curate.report_view import make_console
-    from curate.status import read_run
+    from curate.views.documents import Documents
+    from curate.views.pairs import Pairs, Wanted
+    from curate.views.report_view import make_console
+    from curate.views.status import read_run
 
     documents = Documents(read_run(find_run(run)))
     docs = _docs(documents, doc, wanted)
@@ -97,9 +97,9 @@ def weights(run: str, step: str | None, most: int, min_docs: int, as_json: bool)
     import json
 
     from curate.commands.find_run import find_run
-    from curate.documents import Documents
-    from curate.status import read_run
-    from curate.weights import weights_table
+    from curate.views.documents import Documents
+    from curate.views.status import read_run
+    from curate.views.weights import weights_table
 
     documents = Documents(read_run(find_run(run)))
     chosen = _step(documents, step)
@@ -121,7 +121,7 @@ def weights(run: str, step: str | None, most: int, min_docs: int, as_json: bool)
 
 def _step(documents: Documents, name: str | None) -> StepPlan:
     from curate.core.suggest import or_list
-    from curate.pairs import deduplications
+    from curate.views.pairs import deduplications
 
     known = {s.name: s for s in deduplications(documents)}
     if not known:
@@ -150,7 +150,7 @@ def _docs(documents: Documents, doc: int | None, wanted: str | None) -> tuple[in
 def _show(found: Mapping[str, Any], console: Console) -> None:
     from rich.text import Text
 
-    from curate.report_view import plural
+    from curate.views.report_view import plural
 
     for life in found["documents"]:
         _show_life(life, console)
@@ -173,7 +173,7 @@ def _show(found: Mapping[str, Any], console: Console) -> None:
 def _show_life(life: Mapping[str, Any], console: Console) -> None:
     from rich.text import Text
 
-    from curate.report_view import plural
+    from curate.views.report_view import plural
 
     console.print(Text(_line(life["document"]), style="bold"))
     if life["cluster"] is None:
@@ -198,7 +198,7 @@ def _show_life(life: Mapping[str, Any], console: Console) -> None:
 
 def _line(document: Mapping[str, Any]) -> str:
     """`  kept     id (source web, eng_Latn): the first line`."""
-    from curate.documents import excerpt
+    from curate.views.documents import excerpt
 
     fate = {True: "kept", False: "removed", None: "?"}[document["keep"]]
     source = f"source {excerpt(document['source'], 40)}, " if document["source"] else ""

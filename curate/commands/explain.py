@@ -21,14 +21,14 @@ def command(run: str, id: str, as_json: bool) -> None:
     import json
 
     from curate.commands.find_run import find_run
-    from curate.explain import explain
+    from curate.views.explain import explain
 
     lives = explain(find_run(run), id)
     if as_json:
         click.echo(json.dumps(lives, indent=2, ensure_ascii=False, default=str))
         return
-    from curate.document_view import show_life
-    from curate.report_view import make_console
+    from curate.views.document_view import show_life
+    from curate.views.report_view import make_console
 
     console = make_console()
     for number, life in enumerate(lives):

@@ -47,7 +47,7 @@ def is_run(folder: Path) -> bool:
 
 def _folder_of(config: Path) -> Path:
     """Where a run of this config stands."""
-    from curate.config import load
-    from curate.session import run_folder
+    from curate.config.load import load
+    from curate.planning.session import run_folder
 
     return run_folder(load(config), None)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from curate.documents import Documents
-    from curate.inspection import Wanted
+    from curate.views.documents import Documents
+    from curate.views.inspection import Wanted
 
 
 @click.command("inspect")
@@ -54,12 +54,12 @@ def command(
     import json
 
     from curate.commands.find_run import find_run, is_run
-    from curate.report_view import make_console
+    from curate.views.report_view import make_console
 
     path = Path(what)
     if path.exists() and not is_run(path) and path.suffix not in (".yaml", ".yml"):
         _only_for_runs(context)
-        from curate.data_files import describe_data, show_data
+        from curate.views.data_files import describe_data, show_data
 
         facts = describe_data(path)
         if as_json:
@@ -68,10 +68,10 @@ def command(
             show_data(facts, make_console())
         return
 
-    from curate.document_view import as_json_row, show_sample
-    from curate.documents import Documents
-    from curate.inspection import Wanted, reasons_of, sample
-    from curate.status import read_run
+    from curate.views.document_view import as_json_row, show_sample
+    from curate.views.documents import Documents
+    from curate.views.inspection import Wanted, reasons_of, sample
+    from curate.views.status import read_run
 
     documents = Documents(read_run(find_run(what)))
     wanted = Wanted(fate, step, reason, language)  # type: ignore[arg-type]  # click.Choice has checked it

@@ -28,8 +28,8 @@ def command(
     """
     import json
 
-    from curate.preview import preview
-    from curate.session import Request, prepare
+    from curate.planning.preview import preview
+    from curate.planning.session import Request, prepare
 
     session = prepare(Request(config, overrides, run_dir, update))
     found = preview(session.compiled.plan, session.compiled.manifest, session.folder)
@@ -38,7 +38,7 @@ def command(
         return
     from rich.table import Table
 
-    from curate.report_view import make_console
+    from curate.views.report_view import make_console
 
     table = Table(box=None, pad_edge=False)
     for heading, justify in (("phase", "left"), ("steps", "left"), ("units", "right"), ("reused", "right")):

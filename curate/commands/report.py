@@ -20,12 +20,12 @@ def command(run: str, everything: bool, as_json: bool) -> None:
     import json
 
     from curate.commands.find_run import find_run
-    from curate.report import build_report
+    from curate.views.report import build_report
 
     report = build_report(find_run(run))
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
         return
-    from curate.report_view import make_console, render
+    from curate.views.report_view import make_console, render
 
     render(report, make_console(), run=run, everything=everything)

@@ -53,8 +53,8 @@ def command(
     Example: curate run configs/web.yaml --set steps.gopher.min_words=60
     Example: curate run configs/web.yaml --on slurm --wait
     """
-    from curate.driver import run_config, submit_config
-    from curate.session import Request
+    from curate.planning.session import Request
+    from curate.running.driver import run_config, submit_config
 
     request = Request(config, overrides, run_dir, update, force)
     if place == "slurm":

@@ -22,7 +22,7 @@ def command(out: Path | None) -> None:
     """
     import json
 
-    from curate.json_schema import config_schema
+    from curate.config.json_schema import config_schema
     from curate.stages import names
 
     text = json.dumps(config_schema(names()), indent=2, ensure_ascii=False) + "\n"

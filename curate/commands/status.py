@@ -21,17 +21,17 @@ def command(context: click.Context, run: str, as_json: bool) -> None:
     import json
 
     from curate.commands.find_run import find_run
-    from curate.status import EXIT, build_status, render
+    from curate.views.status import EXIT, build_status, render
 
     root = find_run(run)
     status = build_status(root)
     if as_json:
-        from curate.report import build_report
+        from curate.views.report import build_report
 
         status = {**status, **build_report(root)}
         click.echo(json.dumps(status, indent=2, ensure_ascii=False))
     else:
-        from curate.report_view import make_console
+        from curate.views.report_view import make_console
 
         render(status, run, make_console())
     context.exit(EXIT[status["state"]])

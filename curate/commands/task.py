@@ -25,7 +25,7 @@ def command(run: str, phase: str, index: int, tasks: int, threads: int) -> None:
     """
     from curate.commands.find_run import find_run
     from curate.core.errors import error
-    from curate.task import Worker
+    from curate.running.task import Worker
 
     worker = Worker(find_run(run), threads=threads)
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from curate.documents import Documents
+    from curate.views.documents import Documents
 
 
 @click.command("thresholds")
@@ -90,11 +90,11 @@ def command(
     import json
 
     from curate.commands.find_run import find_run
-    from curate.documents import Documents
-    from curate.status import read_run
     from curate.thresholds.derive import Request, derive
     from curate.thresholds.files import write_thresholds
     from curate.thresholds.view import render
+    from curate.views.documents import Documents
+    from curate.views.status import read_run
 
     documents = Documents(read_run(find_run(run)))
     corpus = Documents(read_run(find_run(reference))) if reference is not None else None
@@ -114,7 +114,7 @@ def command(
     if as_json:
         click.echo(json.dumps(table, indent=2, ensure_ascii=False))
     else:
-        from curate.report_view import make_console
+        from curate.views.report_view import make_console
 
         render(table, make_console(), everything=everything)
         click.echo()

@@ -1,7 +1,7 @@
 """The Ray executor: the same units, done by actors of a Ray cluster, on one machine or many.
 
-Each actor holds one `Worker` (`curate.task`) for the whole run and streams what `executors.worker` would write to its
-standard output: progress a few times a second, then `done` or `failed`. The scheduler places actors by CPUs (the
+Each actor holds one `Worker` (`curate.running.task`) for the whole run and streams what `executors.worker` would write
+to its standard output: progress a few times a second, then `done` or `failed`. The scheduler places actors by CPUs (the
 threads of a worker), GPUs (what the phase's steps need) and memory. The run folder, the inputs and the outputs must be
 on a file system that every node sees; nothing else is shared, and nothing is pickled to disk.
 

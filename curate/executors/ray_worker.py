@@ -66,8 +66,8 @@ class UnitWorker:
         use_kernel_cache()  # the node's own, before a step imports numba
         import pyarrow as pa
 
-        from curate.saved_run import load_run
-        from curate.task import Worker, run_scratch
+        from curate.running.saved_run import load_run
+        from curate.running.task import Worker, run_scratch
 
         pa.set_cpu_count(self._threads)
         pa.set_io_thread_count(max(1, self._threads))

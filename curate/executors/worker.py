@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from curate.task import Worker
+    from curate.running.task import Worker
 
 _PR_SET_PDEATHSIG = 1
 _PROGRESS_SECONDS = 0.2
@@ -59,7 +59,7 @@ def serve(root: Path, threads: int, scratch: Path | None, requests: TextIO, even
     """Do units until standard input ends. A unit that fails is reported, and the worker goes on."""
     import pyarrow as pa
 
-    from curate.task import Worker
+    from curate.running.task import Worker
 
     pa.set_cpu_count(threads)
     pa.set_io_thread_count(max(1, threads))

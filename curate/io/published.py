@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.core.columns import UNDETERMINED, step_of
-from curate.joined import SIZE
+from curate.running.joined import SIZE
 
 #: First character of the sources that are made here.
 MADE: Final = "\0"

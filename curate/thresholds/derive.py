@@ -23,7 +23,6 @@ from typing import Any, Final, Literal
 
 from curate.core.columns import UNDETERMINED
 from curate.core.errors import error
-from curate.documents import Documents
 from curate.thresholds.distribution import Distribution
 from curate.thresholds.rules import (
     DEFAULT,
@@ -35,6 +34,7 @@ from curate.thresholds.rules import (
 )
 from curate.thresholds.scan import Measured, Measurements, measured_columns, scan, totals
 from curate.thresholds.stop_words import stop_word_lists
+from curate.views.documents import Documents
 
 Method = Literal["quantile", "meanstd", "tail10"]
 

@@ -20,10 +20,10 @@ import pyarrow.compute as pc
 from curate.core.columns import UNDETERMINED
 from curate.core.overlay import OverlayReader, doc_numbers
 from curate.core.plan import Phase
-from curate.documents import Documents
-from curate.ledger import language_codes
+from curate.running.ledger import language_codes
 from curate.thresholds.distribution import Distribution
 from curate.thresholds.rules import DEFAULT, Bounds, Filter, Side
+from curate.views.documents import Documents
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]

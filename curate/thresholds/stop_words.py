@@ -29,9 +29,9 @@ import pyarrow.compute as pc
 
 from curate.core.batch import DocBatch, Words
 from curate.core.columns import DOC, TEXT, UNDETERMINED
-from curate.documents import Documents
-from curate.ledger import language_codes
+from curate.running.ledger import language_codes
 from curate.thresholds.rules import DEFAULT
+from curate.views.documents import Documents
 
 #: Share of all words above which a word is a stop word, and the fewest of a language.
 SHARE: Final = 0.008

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from curate.report_view import WIDE, plural, share
+from curate.views.report_view import WIDE, plural, share
 
 #: Languages shown unless all are asked for.
 TOP_LANGUAGES: Final = 10

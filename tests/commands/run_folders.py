@@ -20,8 +20,8 @@ from curate.core.manifest import InputSpec, Manifest, SourceFile
 from curate.core.manifest import Shard as ManifestShard
 from curate.core.overlay import DROP, DROP_REASONS, OverlayWriter
 from curate.core.plan import Phase, Plan, StepPlan, digest
-from curate.fingerprints import finished_units, unit_fingerprints
-from curate.ledger import READ, Tally
+from curate.planning.fingerprints import finished_units, unit_fingerprints
+from curate.running.ledger import READ, Tally
 
 
 @dataclass(frozen=True)

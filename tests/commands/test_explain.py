@@ -14,7 +14,7 @@ from click.testing import Result
 from commands.conftest import ENGLISH
 from curate.core.errors import CurateError
 from curate.core.expression import parse
-from curate.explain import conditions, missed_by
+from curate.views.explain import conditions, missed_by
 
 Invoke = Callable[..., Result]
 Explain = Callable[[str], list[dict[str, Any]]]

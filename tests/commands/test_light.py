@@ -7,7 +7,8 @@ import sys
 
 CODE = """
 import sys
-import curate.driver, curate.explain, curate.inspection, curate.lint, curate.report, curate.session, curate.status
+import curate.planning.lint, curate.planning.session, curate.running.driver
+import curate.views.explain, curate.views.inspection, curate.views.report, curate.views.status
 import filters.gopher_quality, filters.select, filters.threshold, lid.ensemble, lid.fasttext
 print([name for name in ("numba", "datatrove", "fasttext", "polars", "spacy") if name in sys.modules])
 """

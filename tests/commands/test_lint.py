@@ -19,9 +19,9 @@ from commands.toy_filters import install
 from curate import stages
 from curate.commands.find_run import find_run
 from curate.core.plan import Phase, Plan, StepPlan
-from curate.lint import ENOUGH, lint_counts, lint_plan, lint_report, named
-from curate.report_view import render
+from curate.planning.lint import ENOUGH, lint_counts, lint_plan, lint_report, named
 from curate.thresholds.rules import Side
+from curate.views.report_view import render
 
 Step = Callable[..., Plan]
 

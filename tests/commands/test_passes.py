@@ -10,11 +10,11 @@ import pytest
 from commands.conftest import DOCUMENTS
 from commands.run_folders import split_run
 from curate.core.errors import CurateError
-from curate.documents import Documents
-from curate.explain import explain
-from curate.inspection import Wanted, sample
-from curate.report import build_report
-from curate.status import read_run
+from curate.views.documents import Documents
+from curate.views.explain import explain
+from curate.views.inspection import Wanted, sample
+from curate.views.report import build_report
+from curate.views.status import read_run
 
 _IDS = sorted({id for id, _ in DOCUMENTS} | {"broken", "cut", "mojibake", "line/0", "line/1", "exempt"})
 

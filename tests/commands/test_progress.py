@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from curate.core.plan import Phase
-from curate.progress import Progress, duration
+from curate.running.progress import Progress, duration
 
 _PHASE = Phase("pass1", "pass", "")
 

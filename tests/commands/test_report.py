@@ -16,8 +16,8 @@ from rich.console import Console
 from commands.conftest import DOCUMENTS
 from commands.run_folders import Shard, make_run
 from curate.core.errors import CurateError
-from curate.report import build_report
-from curate.report_view import render, share, size
+from curate.views.report import build_report
+from curate.views.report_view import render, share, size
 
 Invoke = Callable[..., Result]
 

@@ -16,8 +16,8 @@ from curate.cli import cli
 from curate.core.commit import compact, write_atomically
 from curate.core.errors import error
 from curate.core.layout import RunFolder
-from curate.run import locked, record_failure
-from curate.status import build_status, read_run, render, unhurried
+from curate.running.run import locked, record_failure
+from curate.views.status import build_status, read_run, render, unhurried
 
 Invoke = Callable[..., Result]
 

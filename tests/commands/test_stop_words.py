@@ -17,10 +17,10 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from curate.cli import cli
-from curate.documents import Documents
-from curate.status import read_run
 from curate.thresholds import stop_words
 from curate.thresholds.stop_words import Counted, count_words
+from curate.views.documents import Documents
+from curate.views.status import read_run
 
 CONFIG = """\
 name: {name}

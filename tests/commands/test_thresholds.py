@@ -26,14 +26,14 @@ from commands.toy_filters import install
 from curate import stages
 from curate.cli import cli
 from curate.core.errors import CurateError
-from curate.documents import Documents
-from curate.report import build_report
-from curate.status import read_run
-from curate.task import build_step
+from curate.running.task import build_step
 from curate.thresholds.derive import Request, derive, rounded
 from curate.thresholds.distribution import DISTINCT, Distribution
 from curate.thresholds.files import MARK
 from curate.thresholds.rules import Side
+from curate.views.documents import Documents
+from curate.views.report import build_report
+from curate.views.status import read_run
 from filters.thresholds import check_keys, read_thresholds
 
 Invoke = Callable[..., Result]
@@ -461,7 +461,7 @@ def test_languages_of_a_narrow_terminal(curate: Invoke, monkeypatch: pytest.Monk
     from rich.console import Console
 
     console = Console(width=50, color_system=None)
-    monkeypatch.setattr("curate.report_view.make_console", lambda: console)
+    monkeypatch.setattr("curate.views.report_view.make_console", lambda: console)
     with console.capture() as capture:
         curate("main")
     lines = capture.get().splitlines()

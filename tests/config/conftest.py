@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.config import Loaded, load
+from curate.config.load import Loaded, load
 from curate.core.errors import CurateError, Problem
 
 Faults = Callable[..., list[str]]

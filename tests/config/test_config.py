@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curate.config import Loaded, load
+from curate.config.load import Loaded, load
 from curate.core.errors import CurateError, Problem
 from curate.core.manifest import ColumnSpec
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from curate.config.environment import expand, unset
 from curate.core.errors import CurateError
-from curate.environment import expand, unset
 
 ENVIRON = {"DATA": "/data", "EMPTY": "", "A1": "x"}
 

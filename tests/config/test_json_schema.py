@@ -13,11 +13,11 @@ import jsonschema
 import pytest
 import test_config
 
-from curate.config import Loaded
+from curate.config.json_schema import config_schema
+from curate.config.load import Loaded
+from curate.config.yaml_source import parse
 from curate.core.errors import Problem
-from curate.json_schema import config_schema
 from curate.stages import names
-from curate.yaml_source import parse
 
 ROOT = Path(__file__).parent.parent.parent
 

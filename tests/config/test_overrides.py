@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from curate.config import Loaded
+from curate.config.load import Loaded
 from curate.core.errors import Problem
 
 CONFIG = """\

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curate.config.yaml_source import Source, parse, read
 from curate.core.errors import CurateError
-from curate.yaml_source import Source, parse, read
 
 
 def data(text: str) -> Any:

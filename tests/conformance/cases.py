@@ -14,12 +14,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate.contract import AnyStep
 from curate.core.batch import DocBatch
 from curate.core.models import models_folder
 from curate.core.stage import Annotator, Context
+from curate.running.contract import AnyStep
+from curate.running.task import build_step
 from curate.stages import kind, load, names
-from curate.task import build_step
 from lid.registry import MODELS
 
 #: Options of steps that cannot be built without.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from curate.contract import AnyStep
+from curate.running.contract import AnyStep
 from tests.conformance.cases import Case, cases, opened
 
 

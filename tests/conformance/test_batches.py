@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate.contract import AnyStep
 from curate.core.batch import DocBatch
 from curate.core.columns import FAILED, REWRITE
+from curate.running.contract import AnyStep
 from tests.conformance.cases import (
     LANGUAGE,
     LONG,

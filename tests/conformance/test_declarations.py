@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from curate.contract import AnyStep
 from curate.core.columns import FAILED, REASONS, RESERVED, REWRITE, SUFFIXES
 from curate.core.stage import Annotator, Resources, Rule, Selector
+from curate.running.contract import AnyStep
 from curate.stages import kind, load, names
 from tests.conformance.cases import MORE, REQUIRED, Case, declared, many, steps
 

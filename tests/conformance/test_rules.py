@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from curate.contract import AnyStep
 from curate.core.columns import REASONS
 from curate.core.stage import Annotator, Rule
+from curate.running.contract import AnyStep
 from tests.conformance.cases import LANGUAGE, batch, many
 
 

@@ -80,7 +80,7 @@ def close(a: str, b: str) -> bool:
 
 
 def test_the_readme_shows_the_config_of_the_main_job(tmp_path: Path) -> None:
-    from curate.config import load
+    from curate.config.load import load
 
     file = tmp_path / "web.yaml"
     file.write_text(the("yaml config", "README.md").text, encoding="utf-8")

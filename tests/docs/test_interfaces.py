@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from curate.quarantine import SCHEMA
+from curate.running.quarantine import SCHEMA
 from tests.docs.snippets import ROOT
 from tests.docs.test_examples import call, work
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from curate.config import load
+from curate.config.load import load
 from scripts.build_reference import EXAMPLES, GENERATED, SECTIONS, keys
 from tests.docs.snippets import ROOT
 

@@ -59,7 +59,7 @@ class Job:
     def run(self, *faults: Fault, workers: int = 2) -> Result:
         """Try once; nothing that was done before may be done again."""
         before = attempts(self.run_folder)
-        log = Fault("curate.task:Worker._unit", f"log {self.log}", call=0)
+        log = Fault("curate.running.task:Worker._unit", f"log {self.log}", call=0)
         result = self.place.run("job.yaml", *self.options, faults=[log, *faults], workers=workers)
         now = attempts(self.run_folder)
         gone = {phase for phase, *_ in before.keys() - now.keys()}

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.core.errors import CurateError
-from curate.documents import Documents
-from curate.status import read_run
-from curate.task import Worker
+from curate.running.task import Worker
+from curate.views.documents import Documents
+from curate.views.status import read_run
 from tests.e2e.cli import Fault, Place, Result
 from tests.e2e.killing import KILL_GROUP
 from tests.e2e.run_folder import published, strays

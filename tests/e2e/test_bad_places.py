@@ -195,7 +195,7 @@ def test_two_runs_in_one_folder(place: Place) -> None:
     write_parquet(place / "in/a.parquet", rows("a", 10))
     place.config(CONFIG)
     second = f"cd {place.root}; env -u CURATE_TEST_FAULTS {CURATE} run job.yaml 2> second.err; echo $? > second.code"
-    place.run(faults=[Fault("curate.run:run_phase", second, "all.count", by="parent")]).succeeded()
+    place.run(faults=[Fault("curate.running.run:run_phase", second, "all.count", by="parent")]).succeeded()
     assert (place / "second.code").read_text() == "1\n"
     assert "error[R302]" in (place / "second.err").read_text()
     assert "process " in (place / "second.err").read_text()

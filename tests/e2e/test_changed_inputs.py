@@ -116,7 +116,9 @@ def test_an_input_rewritten_while_the_run_works_stops_it(done: Place, phase: str
     shutil.rmtree(done / "out")
     write_parquet(done / "new.parquet", rows("other", 30))
     rewrite = f"cp {done / 'new.parquet'} {done / 'in/2.parquet'}"
-    result = done.run(faults=[Fault("curate.run:run_phase", rewrite, rf"\b{phase}( |$)", by="parent")])
+    result = done.run(
+        faults=[Fault("curate.running.run:run_phase", rewrite, rf"\b{phase}( |$)", by="parent")]
+    )
     result.failed_with("R301", exit_code=1)
     assert "p/2.parquet" in result.err
     again = done.run()
@@ -132,7 +134,9 @@ def test_an_ingested_file_is_read_once(done: Place) -> None:
     write_jsonl(done / "new.jsonl", rows("other", 9))
     rewrite = f"cp {done / 'new.jsonl'} {done / 'in/0.jsonl'}"
     before = {p: published(done / "out" / p) for p in ("all", "mixed")}
-    done.run(faults=[Fault("curate.run:run_phase", rewrite, r"\bpass1( |$)", by="parent")]).succeeded()
+    done.run(
+        faults=[Fault("curate.running.run:run_phase", rewrite, r"\bpass1( |$)", by="parent")]
+    ).succeeded()
     assert {p: published(done / "out" / p) for p in ("all", "mixed")} == before
     done.run().failed_with("R301", exit_code=1)
 

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.core.columns import TEXT
-from curate.joined import SIZE
-from curate.saved_run import load_run
-from curate.units import pass_columns
+from curate.running.joined import SIZE
+from curate.running.saved_run import load_run
+from curate.running.units import pass_columns
 from tests.e2e.cli import Fault, Place
 from tests.e2e.killing import KILL_GROUP, KILL_SELF
 from tests.e2e.run_folder import attempts, done_records, published, strays

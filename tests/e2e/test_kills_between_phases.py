@@ -37,7 +37,7 @@ def test_kills_while_done_files_are_merged(job: Job) -> None:
     job.killed(_at(RENAME, "done/pass1/all.json", "after"))
     job.killed(_at(REMOVE, "done/all.count/0", "after", call=3))
     job.killed(_at(REMOVE, "counters/some.exchange/0", "before", call=2, do=KILL_GROUP))
-    job.killed(_at("curate.run:check_books", "", "before"))
+    job.killed(_at("curate.running.run:check_books", "", "before"))
     job.finished()
 
 

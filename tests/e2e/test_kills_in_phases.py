@@ -39,14 +39,16 @@ def test_kills_leave_no_trace(job: Job, phase: str) -> None:
 @pytest.mark.slow
 def test_one_run_survives_a_killed_worker_in_every_phase(job: Job) -> None:
     """No second `curate run`: the parent replaces each worker."""
-    early = [Fault("curate.task:Worker._work", KILL_SELF, rf"^{phase} 1 ", call=1) for phase in PHASES]
+    early = [
+        Fault("curate.running.task:Worker._work", KILL_SELF, rf"^{phase} 1 ", call=1) for phase in PHASES
+    ]
     late = [Fault(COMMIT, KILL_SELF, rf"^{phase} ", call=2, when="after") for phase in PHASES]
     job.finished(*early, *late)
 
 
 @pytest.mark.parametrize("phase", ["pass1", "some.write"])
 def test_a_unit_that_always_kills_its_worker_ends_the_run(job: Job, phase: str) -> None:
-    result = job.run(Fault("curate.task:Worker._work", KILL_SELF, rf"^{phase} 2 ", call=0), workers=1)
+    result = job.run(Fault("curate.running.task:Worker._work", KILL_SELF, rf"^{phase} 2 ", call=0), workers=1)
     result.failed_with("R304", exit_code=1)
     assert "SIGKILL, 3 times on the same unit" in result.err
     assert f"phase {phase}" in result.err

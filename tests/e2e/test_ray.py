@@ -46,19 +46,21 @@ def test_the_same_bytes_and_only_what_is_missing(ray_job: Job) -> None:
     ray_job.killed(Fault("curate.core.commit:compact", KILL_SELF, r"^some.exchange"))
     ray_job.finished(
         Fault(COMMIT, KILL_SELF, r"^some.write ", call=1),
-        Fault("curate.task:Worker._work", KILL_SELF, r"^all.write 1 ", call=1),
+        Fault("curate.running.task:Worker._work", KILL_SELF, r"^all.write 1 ", call=1),
     )
 
 
 def test_a_unit_that_always_kills_its_worker_ends_the_run(ray_job: Job) -> None:
-    result = ray_job.run(Fault("curate.task:Worker._work", KILL_SELF, r"^pass1 2 ", call=0), workers=1)
+    result = ray_job.run(
+        Fault("curate.running.task:Worker._work", KILL_SELF, r"^pass1 2 ", call=0), workers=1
+    )
     result.failed_with("R304", exit_code=1)
     assert "3 times on the same unit" in result.err
     assert "file p/2.parquet" in result.err
 
 
 def test_a_failing_task_shows_its_own_error(ray_job: Job) -> None:
-    fault = Fault("curate.task:Worker._work", "exit 7", r"^pass1 2 ", call=1)
+    fault = Fault("curate.running.task:Worker._work", "exit 7", r"^pass1 2 ", call=1)
     result = ray_job.run(fault, workers=1)
     result.failed_with("R303", exit_code=1)
     assert "CalledProcessError" in result.err
@@ -69,7 +71,7 @@ def test_a_failing_task_shows_its_own_error(ray_job: Job) -> None:
 
 def test_a_library_that_ends_the_process_ends_the_run(ray_job: Job) -> None:
     """`sys.exit` in a step: nobody but the worker itself can tell of it."""
-    fault = Fault("curate.task:Worker._work", "exit SYSTEM", r"^pass1 2 ", call=1)
+    fault = Fault("curate.running.task:Worker._work", "exit SYSTEM", r"^pass1 2 ", call=1)
     result = ray_job.run(fault, workers=1)
     result.failed_with("R303", exit_code=1)
     assert "SystemExit" in result.err

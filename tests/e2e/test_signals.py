@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.cli import Fault
 from tests.e2e.killing import Job
 
-IN_A_PASS = ("curate.task:Worker._work", r"^pass1 [0-9]+ ", 3)
+IN_A_PASS = ("curate.running.task:Worker._work", r"^pass1 [0-9]+ ", 3)
 IN_A_WRITE = ("curate.core.commit:write_done", "^some.write ", 2)
 STAGED = r"/\.some\.[^/]*staging/"
 
@@ -43,7 +43,9 @@ def test_a_signal_while_files_are_moved_into_place(job: Job) -> None:
 
 
 def test_a_signal_before_the_work_starts(job: Job) -> None:
-    _interrupted(job, Fault("curate.session:compile_run", "kill SIGINT SELF", by="parent"), told=False)
+    _interrupted(
+        job, Fault("curate.planning.session:compile_run", "kill SIGINT SELF", by="parent"), told=False
+    )
     job.finished()
 
 

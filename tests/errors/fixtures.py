@@ -17,16 +17,14 @@ import pytest
 
 from curate import models_cli, stages
 from curate.commands.find_run import find_run
-from curate.config import Loaded, load
-from curate.config_file import Slurm
-from curate.contract import checked_column
+from curate.config.load import Loaded, load
+from curate.config.model import Slurm
 from curate.core.batch import DocBatch
 from curate.core.errors import system_error
 from curate.core.layout import RunFolder
 from curate.core.models import models_folder, pull, require
 from curate.core.plan import Phase, StepPlan
 from curate.core.stage import Context
-from curate.driver import run_config
 from curate.executors.local import LocalExecutor
 from curate.executors.ray import RayExecutor
 from curate.executors.slurm import client, element
@@ -41,10 +39,12 @@ from curate.executors.slurm.state import (
     write_submission,
     write_tasks,
 )
-from curate.explain import explain
-from curate.progress import Progress
-from curate.run import locked
-from curate.session import Request, prepare
+from curate.planning.session import Request, prepare
+from curate.running.contract import checked_column
+from curate.running.driver import run_config
+from curate.running.progress import Progress
+from curate.running.run import locked
+from curate.views.explain import explain
 from filters.heads.card import TrainedOn, read_card, weights_path
 from filters.heads.head import write_head
 from filters.ner.conll import read_tagged
@@ -349,7 +349,7 @@ def _jobs_are_gone(place: Place) -> None:
 def _run(place: Place, text: str = "") -> Path:
     """A finished run in the folder; returns its root."""
     place.documents()
-    place.patch.setattr("curate.driver.show_report", lambda folder: None)
+    place.patch.setattr("curate.running.driver.show_report", lambda folder: None)
     run_config(Request(place.write("input: {path: data/*.parquet}\n" + text)), workers=1, tasks=None)
     return place.folder / "runs" / "web"
 
@@ -398,5 +398,5 @@ def _interrupted(place: Place) -> None:
     def stop(*arguments: object) -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    place.patch.setattr("curate.progress.Progress.phase_started", stop)
+    place.patch.setattr("curate.running.progress.Progress.phase_started", stop)
     _run(place)

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from curate.config import load as load_config
+from curate.config.load import load as load_config
 from curate.core.errors import CurateError, Problem
 from curate.core.stage import Context, Rule
+from curate.running.task import build_step
 from curate.stages import load
-from curate.task import build_step
 from filters.rules import RuleConfig, RuleFilter, check_language, listed, measured_array, positions, ratio
 from filters.thresholds import DEFAULT
 from tests.filters.rule_cases import batch_of, opened

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
-from curate import run as run_module
 from curate.core.layout import RunFolder
 from curate.core.plan import OutputPlan, Phase, Plan
-from curate.run import Execution, execute, locked
-from curate.session import Request, prepare
-from curate.task import Worker
+from curate.planning.session import Request, prepare
+from curate.running import run as run_module
+from curate.running.run import Execution, execute, locked
+from curate.running.task import Worker
 
 
 class InProcess:

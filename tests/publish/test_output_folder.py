@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.core.errors import CurateError
-from curate.finish import MARKER, foreign_files, read_published
-from curate.saved_run import load_run
+from curate.running.finish import MARKER, foreign_files, read_published
+from curate.running.saved_run import load_run
 from tests.publish.publishing import Publisher, documents
 
 
@@ -176,7 +176,7 @@ def test_a_kill_while_a_set_is_replaced_is_made_good_by_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old set has more files and other folders than the new one; afterwards only the new one is there."""
-    from curate import run
+    from curate.running import run
 
     def first(place: Path) -> Publisher:
         publisher = Publisher(place, monkeypatch)
@@ -220,7 +220,7 @@ def test_a_kill_while_a_set_is_replaced_is_made_good_by_the_next_run(
 def test_a_kill_and_then_another_config_leaves_only_the_last_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from curate import run
+    from curate.running import run
 
     real = run.finish
     for at in range(1, 12):

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
-from curate.compile import Compiled
 from curate.core.errors import CurateError
-from curate.session import Request, prepare
+from curate.planning.compile import Compiled
+from curate.planning.session import Request, prepare
 
 ROWS = [
     {

@@ -14,7 +14,7 @@ import pytest
 
 from curate.core.errors import CurateError
 from curate.core.plan import Plan
-from curate.session import Request, prepare
+from curate.planning.session import Request, prepare
 from tests.runtime.project import ROWS, Project, differing, write_jsonl
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.ledger import (
+from curate.running.ledger import (
     StepCounter,
     StepLedger,
     Tally,

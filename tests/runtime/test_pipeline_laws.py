@@ -12,9 +12,9 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.ledger import StepLedger, imbalances
-from curate.pipeline import blank_rows
-from curate.quarantine import BadRow
+from curate.running.ledger import StepLedger, imbalances
+from curate.running.pipeline import blank_rows
+from curate.running.quarantine import BadRow
 from tests.runtime.toys import (
     Bounds,
     Bytes,

@@ -21,9 +21,9 @@ from curate.core.overlay import OverlayWriter
 from curate.core.plan import Phase, Plan, StepPlan, packed_schema
 from curate.io.listing import build_manifest
 from curate.io.source import read_shard, source_schema
-from curate.joined import SIZE, ShardView
-from curate.pipeline import Pipeline
-from curate.quarantine import BadRow
+from curate.running.joined import SIZE, ShardView
+from curate.running.pipeline import Pipeline
+from curate.running.quarantine import BadRow
 from tests.runtime.toys import Bounds, Bytes, Choose, Mark, Modulus, Upper, Word, passing, step
 
 TEXTS = (None, "", "x", "y one", "two words", "x and y", "ß" * 30, "last y")

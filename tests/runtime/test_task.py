@@ -15,9 +15,9 @@ import pytest
 from curate.core.commit import write_atomically
 from curate.core.errors import CurateError
 from curate.core.layout import RunFolder
-from curate.fingerprints import finished_units
-from curate.saved_run import load_run
-from curate.task import Worker, build_step
+from curate.planning.fingerprints import finished_units
+from curate.running.saved_run import load_run
+from curate.running.task import Worker, build_step
 from filters.gopher_quality import GopherQuality
 from tests.runtime.project import ROWS, Project
 

@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from curate.contract import AnyStep
 from curate.core.batch import DocBatch
 from curate.core.expression import parse
 from curate.core.plan import StepPlan
 from curate.core.stage import Annotator, Context, Selector, StageConfig
-from curate.pipeline import Pipeline
+from curate.running.contract import AnyStep
+from curate.running.pipeline import Pipeline
 
 STRINGS = pa.list_(pa.string())
 
@@ -128,7 +128,7 @@ class Fragile(_Toy):
 
 
 def planned(name: str, step: AnyStep, *, when: str | None = None, mode: str = "filter") -> StepPlan:
-    """The plan of a step, as `curate.compile` makes it."""
+    """The plan of a step, as `curate.planning.compile` makes it."""
     annotator = isinstance(step, Annotator)
     writes = step.writes() if isinstance(step, Annotator) else {}
     return StepPlan(

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from curate.config import load_source
-from curate.config_file import Slurm, SlurmJobs
+from curate.config.load import load_source
+from curate.config.model import Slurm, SlurmJobs
+from curate.config.yaml_source import parse
 from curate.core.errors import CurateError
 from curate.executors.slurm.advance import chunks
 from curate.executors.slurm.script import Place, advance_script, array_script
-from curate.yaml_source import parse
 
 PLACE = Place("/runs/my 5% web", "/my work", "web", "web.0123456789")
 

@@ -30,7 +30,7 @@ publish:
 execution: {retries: 2, slurm: {common: {memory: 600MB, args: [--nice=0]}, cpu: {partition: cpu, time: "10"}}}
 """
 SHUFFLED = CONFIG.replace("shard: 100KB", "shard: 100KB, partition_by: language, shuffle: 3")
-UNIT = "curate.task:Worker._unit"
+UNIT = "curate.running.task:Worker._unit"
 #: The element that is at work, as Slurm calls it.
 SELF = "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
 

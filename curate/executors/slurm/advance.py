@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from curate.config_file import SlurmJobs
+from curate.config.model import SlurmJobs
 from curate.core.commit import write_atomically
 from curate.core.errors import error
 from curate.core.layout import RunFolder
@@ -26,9 +26,9 @@ from curate.executors.slurm.state import (
     write_submission,
     write_tasks,
 )
-from curate.fingerprints import finished_units, unit_fingerprints
-from curate.run import close_phase, is_needless, locked_outputs, open_phase, publish
-from curate.task import Worker
+from curate.planning.fingerprints import finished_units, unit_fingerprints
+from curate.running.run import close_phase, is_needless, locked_outputs, open_phase, publish
+from curate.running.task import Worker
 
 #: Units of a task where one takes milliseconds. As many are done at once, without a wait in the queue.
 _SMALL: Final[Mapping[str, int]] = {"count": 64}

@@ -82,7 +82,7 @@ def _work(root: Path, tasks: str, task: int, scratch: Path, threads: int, warned
     from curate.core.errors import CurateError, error
     from curate.core.layout import RunFolder
     from curate.executors.slurm.state import read_tasks
-    from curate.task import Worker
+    from curate.running.task import Worker
 
     pa.set_cpu_count(threads)
     pa.set_io_thread_count(threads)
@@ -118,8 +118,8 @@ def _work(root: Path, tasks: str, task: int, scratch: Path, threads: int, warned
 
 def _scratch(root: Path, given: Path) -> Path:
     """`local_tmp` of the plan if it has one, else the folder that the batch script made and will remove."""
-    from curate.saved_run import load_run
-    from curate.task import scratch_base
+    from curate.running.saved_run import load_run
+    from curate.running.task import scratch_base
 
     plan, _ = load_run(root)
     return scratch_base(plan.local_tmp) if plan.local_tmp is not None else given
@@ -194,8 +194,8 @@ def _killed(status: int) -> str:
 def _left(root: Path, phase: str, units: list[int]) -> int:
     """How many units of a task are not done."""
     from curate.core.layout import RunFolder
-    from curate.fingerprints import pending_units
-    from curate.saved_run import load_run
+    from curate.planning.fingerprints import pending_units
+    from curate.running.saved_run import load_run
 
     plan, manifest = load_run(root)
     return len(pending_units(plan, manifest, plan.phase(phase), RunFolder(root), units))
@@ -227,8 +227,8 @@ def _advance(root: Path, phase: str) -> int:
     from curate.diagnostics import render
     from curate.executors.slurm.advance import advance
     from curate.executors.slurm.state import read_settings
-    from curate.run import locked, record_failure
-    from curate.saved_run import load_run
+    from curate.running.run import locked, record_failure
+    from curate.running.saved_run import load_run
 
     folder = RunFolder(root)
     until = time.monotonic() + _LOCK

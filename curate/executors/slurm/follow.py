@@ -20,11 +20,11 @@ from curate.core.layout import RunFolder
 from curate.core.plan import Plan
 from curate.executors.slurm import client
 from curate.executors.slurm.state import Submission, job_name, read_failures, read_submission, read_tasks
-from curate.fingerprints import finished_units
-from curate.saved_run import load_run
+from curate.planning.fingerprints import finished_units
+from curate.running.saved_run import load_run
 
 if TYPE_CHECKING:
-    from curate.progress import Progress
+    from curate.running.progress import Progress
 
 #: Seconds between two looks at the queue: at first, and at most.
 _FIRST, _LAST = 1.0, 15.0
@@ -87,7 +87,7 @@ def follow(folder: RunFolder, is_done: Callable[[], bool]) -> bool:
 
     is_done: whether the run is done, by its done-files.
     """
-    from curate.progress import Progress  # which shows reports, and they show this
+    from curate.running.progress import Progress  # which shows reports, and they show this
 
     began = time.monotonic()
     silent_since: float | None = None

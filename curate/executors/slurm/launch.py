@@ -11,7 +11,6 @@ from curate.core.errors import CurateError, Position, error, system_error
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Plan
-from curate.driver import compile_kernels
 from curate.executors.slurm import client
 from curate.executors.slurm.advance import advance, section_of
 from curate.executors.slurm.follow import follow, jobs_of
@@ -26,8 +25,9 @@ from curate.executors.slurm.state import (
     write_submission,
 )
 from curate.kernels import kernel_environment
-from curate.run import lay_out, locked, passes_pending, record_failure, start_anew
-from curate.session import Request, Session, prepare
+from curate.planning.session import Request, Session, prepare
+from curate.running.driver import compile_kernels
+from curate.running.run import lay_out, locked, passes_pending, record_failure, start_anew
 
 
 def run_on_slurm(request: Request, *, tasks: int | None, wait: bool) -> bool:
@@ -51,7 +51,7 @@ def run_on_slurm(request: Request, *, tasks: int | None, wait: bool) -> bool:
 
 
 def _is_done(folder: RunFolder) -> bool:
-    from curate.status import read_run
+    from curate.views.status import read_run
 
     return read_run(folder.root).finished
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from curate import __version__
-from curate.config_file import SlurmJobs
+from curate.config.model import SlurmJobs
 
 #: Seconds between the last moment at which a unit may be finished and the time limit.
 _MARGIN: Final = 15

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.config_file import Slurm
+from curate.config.model import Slurm
 from curate.core.commit import write_atomically
 from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder

@@ -1,0 +1,1 @@
+"""The config file: read with positions, overridden, validated, and described as a JSON Schema."""

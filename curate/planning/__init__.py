@@ -1,0 +1,1 @@
+"""From a loaded config to a plan: checks, phases, fingerprints, and what a run would do."""

@@ -1,0 +1,124 @@
+"""Which units a phase has, and what each one's output depends on.
+
+A unit is computed again when its fingerprint changes, and only then. Shard-local phases (`ingest`, `pass`, `count`) depend
+on their own shard; the reduce phases of jobs, every phase after one, `exchange` and `write` on all of them: what is a
+duplicate depends on all documents, where a row stands on how many there are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from curate.core.commit import Done, finished, is_finished, outputs_present, still_made
+from curate.core.layout import RunFolder
+from curate.core.manifest import Manifest
+from curate.core.plan import Phase, Plan, digest
+from curate.io.publish import FileLayout
+from curate.running.finish import in_place
+
+
+def shard_fingerprint(plan: Plan, manifest: Manifest, shard: int) -> str:
+    """What a shard's documents depend on: the files, and how their input names and fills columns."""
+    inputs = sorted({manifest.files[f].input for f in manifest.shards[shard].files})
+    reading = [
+        [
+            sorted((n, dataclasses.asdict(c)) for n, c in spec.columns.items()),
+            sorted(spec.constants.items()),
+            spec.name,
+        ]
+        for spec in (plan.inputs[i] for i in inputs)
+    ]
+    return digest(manifest.shard_identity(shard), reading)
+
+
+def corpus_fingerprint(plan: Plan, manifest: Manifest) -> str:
+    """What the whole input is."""
+    return digest([shard_fingerprint(plan, manifest, s.number) for s in manifest.shards])
+
+
+def layout_fingerprint(plan: Plan, manifest: Manifest, output: str) -> str:
+    """What an output's arrangement into files depends on."""
+    phase = plan.phase(f"{output}.write")
+    return digest(phase.fingerprint, corpus_fingerprint(plan, manifest))
+
+
+def unit_fingerprints(
+    plan: Plan, manifest: Manifest, phase: Phase, folder: RunFolder
+) -> dict[int, str] | None:
+    """Unit → fingerprint, or None while the units are not known (files to write, before rows are counted)."""
+    if phase.kind == "ingest":
+        return {
+            unit.number: digest(
+                phase.fingerprint, [shard_fingerprint(plan, manifest, s) for s in unit.shards]
+            )
+            for unit in manifest.ingest
+        }
+    if not phase.corpus:
+        return {
+            s.number: digest(phase.fingerprint, shard_fingerprint(plan, manifest, s.number))
+            for s in manifest.shards
+        }
+    corpus = corpus_fingerprint(plan, manifest)
+    if phase.kind == "reduce":
+        return {unit: digest(phase.fingerprint, corpus, unit) for unit in range(phase.partitions)}
+    if phase.kind in ("pass", "check", "count"):
+        return {s.number: digest(phase.fingerprint, corpus, s.number) for s in manifest.shards}
+    if phase.kind == "exchange":
+        return {s.number: digest(phase.fingerprint, corpus, s.number) for s in manifest.shards}
+    layout = read_layout(plan, manifest, phase.output or "", folder)
+    if layout is None:
+        return None
+    return {file: digest(phase.fingerprint, corpus, file) for file in range(layout.files)}
+
+
+def read_layout(plan: Plan, manifest: Manifest, output: str, folder: RunFolder) -> FileLayout | None:
+    """The arrangement of an output into files, once its rows have been counted; a damaged one is made again."""
+    path = folder.file_layout(output, layout_fingerprint(plan, manifest, output))
+    try:
+        return FileLayout.from_json(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+
+
+def finished_units(plan: Plan, manifest: Manifest, phase: Phase, folder: RunFolder) -> dict[int, Done]:
+    """Units whose done-file counts now."""
+    fingerprints = unit_fingerprints(plan, manifest, phase, folder) or {}
+    return finished(folder, phase.name, fingerprints, _presence(plan, phase, folder))
+
+
+def _presence(plan: Plan, phase: Phase, folder: RunFolder) -> Callable[[Done], bool]:
+    """How to tell whether what a record vouches for is there."""
+    if phase.kind == "write":
+        return in_place(folder, plan.output(phase.output or ""))
+    if phase.makes is not None:
+        return partial(still_made, folder, Path(phase.makes))
+    return partial(outputs_present, folder)
+
+
+def pending_units(
+    plan: Plan,
+    manifest: Manifest,
+    phase: Phase,
+    folder: RunFolder,
+    units: Sequence[int],
+    fingerprints: Mapping[int, str] | None = None,
+) -> list[int]:
+    """Those of a few units that are not done, without reading the done-files of the others; for a phase at work.
+
+    fingerprints: of all units of the phase, if they are at hand.
+    """
+    known = fingerprints or unit_fingerprints(plan, manifest, phase, folder) or {}
+    present = _presence(plan, phase, folder)
+    return [u for u in units if not is_finished(folder, phase.name, u, known[u], present)]
+
+
+def unit_sizes(manifest: Manifest, phase: Phase, units: Mapping[int, str]) -> dict[int, int]:
+    """Bytes of input of each unit, to divide them into tasks of about equal size."""
+    if phase.kind == "ingest":
+        return {u: sum(manifest.shards[s].bytes for s in manifest.ingest[u].shards) for u in units}
+    if phase.kind in ("write", "reduce"):
+        return dict.fromkeys(units, 1)
+    return {u: manifest.shards[u].bytes for u in units}

@@ -1,0 +1,230 @@
+"""Checking `publish:`: which columns, which rows, and that the folder can be written, before any work starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pyarrow as pa
+
+from curate.config.environment import expand
+from curate.config.load import Loaded
+from curate.config.model import Publish
+from curate.config.yaml_source import KeyPath
+from curate.core.errors import Problem
+from curate.core.layout import RunFolder
+from curate.core.manifest import InputSpec
+from curate.core.plan import OutputPlan
+from curate.core.suggest import did_you_mean
+from curate.io.published import default_columns, preset_columns
+from curate.running.finish import foreign_files
+
+
+def output_plans(
+    loaded: Loaded,
+    schema: pa.Schema,
+    language: str | None,
+    folder: RunFolder,
+    specs: Sequence[InputSpec],
+    problems: list[Problem],
+) -> tuple[OutputPlan, ...]:
+    """The outputs of a config, for the columns there are after the last step; faults are added to `problems`."""
+    plans = []
+    for index, entry in enumerate(loaded.config.publish):
+        path: KeyPath = ("publish", index)
+        root = Path(expand(entry.path, os.environ)).absolute()
+        if entry.where is not None:
+            problems += loaded.condition_problems((*path, "where"), schema, language)
+        partition = _partition(loaded, entry, path, schema, language, problems)
+        columns = _columns(loaded, entry, path, schema, language, problems)
+        plan = OutputPlan(
+            name=entry.name,
+            path=str(root),
+            where=entry.where,
+            partition_by=partition,
+            shard_bytes=entry.shard,
+            row_group_bytes=entry.row_group,
+            seed=entry.shuffle,
+            preset=entry.columns if isinstance(entry.columns, str) else None,
+            columns=columns,
+            licence=entry.licence,
+            title=entry.title,
+        )
+        plans.append(plan)
+        problems += _place_problems(loaded, plan, path, folder, specs)
+    problems += _overlapping(loaded, plans)
+    return tuple(plans)
+
+
+def _partition(
+    loaded: Loaded,
+    entry: Publish,
+    path: KeyPath,
+    schema: pa.Schema,
+    language: str | None,
+    problems: list[Problem],
+) -> str | None:
+    column = entry.partition_by
+    if column is None:
+        return None
+    place = loaded.source.value((*path, "partition_by"))
+    if column == "language":
+        if language is None and column not in schema.names:
+            help = "add a step such as `use: lid.fasttext`, or name the column with `language:`"
+            problems.append(Problem("C201", "no step or column gives the language", help, place))
+        return language or column
+    if column not in schema.names:
+        near = did_you_mean(column, [*schema.names, "language"])
+        help = f"did you mean '{near}'?" if near else f"columns: {', '.join(schema.names[:12])}"
+        problems.append(Problem("C201", f"there is no column '{column}' to partition by", help, place))
+    elif not _names_folders(schema.field(column).type):
+        kind = schema.field(column).type
+        problems.append(
+            Problem("C206", f"'{column}' is {kind}; it names no folders", "name a column of values", place)
+        )
+    return column
+
+
+def _names_folders(kind: pa.DataType) -> bool:
+    """Whether values of a type can be written as text."""
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return False
+    try:
+        pa.nulls(1, kind).cast(pa.string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, NotImplementedError):
+        return False
+    return not pa.types.is_fixed_size_binary(kind)
+
+
+def _columns(
+    loaded: Loaded,
+    entry: Publish,
+    path: KeyPath,
+    schema: pa.Schema,
+    language: str | None,
+    problems: list[Problem],
+) -> tuple[tuple[str, str], ...]:
+    """(published name, source) of every published column."""
+    wanted = entry.columns
+    if wanted is None:
+        return default_columns(schema)
+    if isinstance(wanted, str):
+        return preset_columns(wanted, schema, language)
+    pairs = [(v, k) for k, v in wanted.items()] if isinstance(wanted, dict) else [(c, c) for c in wanted]
+    for index, (_, column) in enumerate(pairs):
+        if column not in schema.names:
+            near = did_you_mean(column, schema.names)
+            help = f"did you mean '{near}'?" if near else f"columns: {', '.join(schema.names[:12])}"
+            at = (*path, "columns", column) if isinstance(wanted, dict) else (*path, "columns", index)
+            place = loaded.source.key(at)
+            problems.append(Problem("C201", f"there is no column '{column}' to publish", help, place))
+    return tuple(pairs)
+
+
+def _place_problems(
+    loaded: Loaded, plan: OutputPlan, path: KeyPath, folder: RunFolder, specs: Sequence[InputSpec]
+) -> list[Problem]:
+    """Whether the folder can be written, and holds nothing of anybody else's."""
+    place = loaded.source.value((*path, "path"))
+    root = Path(plan.path)
+    if "://" in loaded.config.publish[int(path[1])].path:
+        help = "publish to a local folder and copy it"
+        return [
+            Problem("C205", f"outputs cannot be written to {loaded.source.at((*path, 'path'))}", help, place)
+        ]
+    if _inside(root, folder.root) or _inside(folder.root, root):
+        help = "give it a folder of its own"
+        return [
+            Problem(
+                "C202",
+                f"output '{plan.name}' and the run folder {folder.root} lie in each other",
+                help,
+                place,
+            )
+        ]
+    for spec in specs:
+        for pattern in spec.paths:
+            if "://" not in pattern and _would_match(root, Path(pattern).absolute()):
+                help = "write somewhere else: the next run would read its own output"
+                return [
+                    Problem(
+                        "C202", f"output '{plan.name}' would be matched by the input {pattern}", help, place
+                    )
+                ]
+            if "://" not in pattern and _inside(Path(_fixed_part(pattern)).absolute(), root):
+                help = "write somewhere else: the next run would read its own output"
+                return [
+                    Problem(
+                        "C202",
+                        f"output '{plan.name}' would be written around the input {pattern}",
+                        help,
+                        place,
+                    )
+                ]
+            if "://" not in pattern and Path(pattern).is_dir() and _inside(root, Path(pattern).absolute()):
+                help = "write somewhere else: the next run would read its own output"
+                return [
+                    Problem(
+                        "C202", f"output '{plan.name}' would be written into the input {pattern}", help, place
+                    )
+                ]
+    existing = root
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        return [Problem("C205", f"{existing} is not a folder", "choose another `path`", place)]
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return [
+            Problem(
+                "C205",
+                f"{existing} cannot be written",
+                "choose another `path`, or change its permissions",
+                place,
+            )
+        ]
+    strange = foreign_files(folder, plan, loaded.config.name)
+    return [Problem(strange.code, strange.message, strange.help, place)] if strange is not None else []
+
+
+def _overlapping(loaded: Loaded, plans: Sequence[OutputPlan]) -> list[Problem]:
+    """C202 for outputs that lie in each other."""
+    problems = []
+    for index, plan in enumerate(plans):
+        for other in plans[:index]:
+            if _inside(Path(plan.path), Path(other.path)) or _inside(Path(other.path), Path(plan.path)):
+                place = loaded.source.value(("publish", index, "path"))
+                message = f"outputs '{other.name}' and '{plan.name}' lie in each other"
+                problems.append(Problem("C202", message, "give each a folder of its own", place))
+    return problems
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def _would_match(root: Path, pattern: Path) -> bool:
+    """Whether a pattern would find files that are published below `root`, in it or in a folder of a partition."""
+    names = ("x.parquet", "x/x.parquet")
+    return any(_matches((root / name).parts, pattern.parts) for name in names)
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path fits a pattern, part by part; `**` stands for any number of folders."""
+    if not pattern or not parts:
+        return not pattern and not parts
+    if pattern[0] == "**":
+        return _matches(parts, pattern[1:]) or _matches(parts[1:], pattern)
+    return fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+
+
+def _fixed_part(pattern: str) -> str:
+    """The folders of a pattern before its first wildcard."""
+    parts = Path(pattern).parts
+    fixed = []
+    for part in parts:
+        if any(c in part for c in "*?["):
+            break
+        fixed.append(part)
+    return str(Path(*fixed)) if fixed else "."

@@ -1,0 +1,103 @@
+"""What a run would do now: phases, units, what is reused and what is pending, and the files and bytes it will need.
+
+Nothing is written and no document is read. Numbers that depend on rows nobody has counted yet are upper bounds (marked so):
+every row kept, and the texts' size as the input's footers or file sizes tell it.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from curate.core.layout import RunFolder
+from curate.core.manifest import Manifest
+from curate.core.plan import Phase, Plan
+from curate.planning.fingerprints import finished_units, read_layout, unit_fingerprints, unit_sizes
+
+#: Bytes of an overlay per row of a pass, measured on the sample (LID with three candidates and one filter: 48).
+_OVERLAY_ROW_BYTES = 64
+#: Bytes of a job's records for a document, guessed: a key, a rank, a number.
+_RECORD_BYTES = 32
+#: zstd-compressed Parquet per byte of text, as written by ingest and publish on the sample (0.30 to 0.38).
+_COMPRESSED = 0.4
+
+
+def preview(plan: Plan, manifest: Manifest, folder: RunFolder) -> dict[str, Any]:
+    """`{"name", "run_dir", "files", "shards", "bytes", "phases": [{"name", "kind", "units", "reused", "pending",
+    "pending_units", "bytes", "disk_bytes", "files", "steps"}], "disk_bytes"}`; units None: not known before the count.
+    """
+    phases = [_phase(plan, manifest, folder, phase) for phase in plan.phases]
+    _skip_consumed(phases)
+    _invalidate(phases)
+    return {
+        "name": plan.name,
+        "run_dir": str(folder.root),
+        "files": len(manifest.files),
+        "shards": len(manifest.shards),
+        "bytes": sum(s.bytes for s in manifest.shards),
+        "phases": phases,
+        "disk_bytes": sum(p["disk_bytes"] for p in phases),
+        "outputs": [{"name": o.name, "path": o.path} for o in plan.outputs],
+    }
+
+
+def _phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> dict[str, Any]:
+    fingerprints = unit_fingerprints(plan, manifest, phase, folder)
+    done = finished_units(plan, manifest, phase, folder) if fingerprints else {}
+    known = fingerprints or {}
+    sizes = unit_sizes(manifest, phase, known)
+    pending = sorted(set(known) - set(done))
+    size = sum(s.bytes for s in manifest.shards)
+    return {
+        "name": phase.name,
+        "kind": phase.kind,
+        "steps": [s.name for s in phase.steps],
+        "units": len(known) if fingerprints is not None else None,
+        "reused": len(done),
+        "pending": len(pending) if fingerprints is not None else None,
+        "pending_units": pending,
+        "bytes": sum(sizes[u] for u in pending) if phase.kind != "write" else size if pending else 0,
+        "disk_bytes": _disk(plan, manifest, folder, phase),
+        "files": _files(phase, len(known)),
+        "output": phase.output,
+    }
+
+
+def _disk(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> int:
+    """Bytes a phase leaves on disk until the next ones are done; an upper bound before rows are counted."""
+    text = sum(s.bytes for s in manifest.shards)
+    rows = sum(s.rows if s.rows is not None else s.bytes // 1000 for s in manifest.shards)
+    if phase.kind == "ingest":
+        return int(_COMPRESSED * sum(manifest.shards[s].bytes for u in manifest.ingest for s in u.shards))
+    if phase.kind == "pass":
+        return rows * _OVERLAY_ROW_BYTES
+    if phase.kind in ("check", "count"):
+        return 0
+    if phase.kind == "reduce":
+        return rows * _RECORD_BYTES
+    layout = read_layout(plan, manifest, phase.output or "", folder)
+    kept = sum(p.bytes for p in layout.partitions) if layout is not None else text
+    return kept if phase.kind == "exchange" else int(_COMPRESSED * kept)
+
+
+def _files(phase: Phase, units: int) -> int:
+    """Files of a finished phase: its units' outputs, the merged done-file and counters."""
+    return (0 if phase.kind in ("check", "count") else units) + 2
+
+
+def _skip_consumed(phases: list[dict[str, Any]]) -> None:
+    """An exchange has nothing to do while everything it feeds is published."""
+    for exchange, write in pairwise(phases):
+        if exchange["kind"] == "exchange" and write["pending"] == 0:
+            exchange.update(reused=exchange["units"], pending=0, pending_units=[], bytes=0, disk_bytes=0)
+
+
+def _invalidate(phases: list[dict[str, Any]]) -> None:
+    """Files to write are only known once every row before them has been counted."""
+    behind: set[str | None] = set()
+    passes_pending = any(p["pending"] for p in phases if p["kind"] in ("ingest", "pass"))
+    for phase in phases:
+        if phase["kind"] == "count" and (phase["pending"] or passes_pending):
+            behind.add(phase["output"])
+        if phase["kind"] == "write" and phase["output"] in behind and phase["reused"] == 0:
+            phase.update(units=None, pending=None, pending_units=[])

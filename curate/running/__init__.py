@@ -1,0 +1,1 @@
+"""Carrying out a plan: phases, units, the pass over batches, the ledger and its checks."""

@@ -1,0 +1,1 @@
+"""What people ask of a run folder: status, report, explain, inspect, pairs."""
