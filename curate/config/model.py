@@ -361,6 +361,10 @@ class Execution(Entry):
         2, description="How often a failed task is tried again."
     )
     memory: Size | None = Field(None, description="Memory that all workers together may use, such as 16GB.")
+    max_files: Annotated[int, Field(ge=1)] = Field(
+        1_000_000,
+        description="Files that the run folder may come to hold; a run that needs more does not start.",
+    )
     slurm: Slurm = Field(
         default_factory=lambda: Slurm.model_validate({}),
         description="The jobs of `curate run --on slurm`: common, cpu and gpu.",

@@ -132,6 +132,25 @@ def _files(phase: Phase, units: int) -> int:
     return (0 if phase.kind in ("check", "count") else units) + 2
 
 
+def files_at_once(plan: Plan, manifest: Manifest) -> int:
+    """Files that the run folder will hold at most: outputs of every phase, and of the widest one a done-file and counters
+    of each unit until it ends and they are merged.
+    """
+    text = sum(s.bytes for s in manifest.shards)
+    units = []
+    for phase in plan.phases:
+        if phase.kind == "ingest":
+            units.append(len(manifest.ingest))
+        elif phase.kind == "reduce":
+            units.append(phase.partitions)
+        elif phase.kind == "write":
+            units.append(text // plan.output(phase.output or "").shard_bytes + 1)
+        else:
+            units.append(len(manifest.shards))
+    kept = sum(_files(p, n) for p, n in zip(plan.phases, units, strict=True) if p.kind != "write")
+    return kept + 2 * max(units, default=0)
+
+
 def _skip_consumed(phases: list[dict[str, Any]]) -> None:
     """An exchange has nothing to do while everything it feeds is published."""
     for exchange, write in pairwise(phases):
