@@ -23,10 +23,11 @@ from typing import Final
 
 import numpy as np
 
+from curate.core.text.blocks import BLOCK
 from curate.core.text.hashing import M1, M2, P0, P1
 from curate.core.text.memory import inlined
 from curate.core.text.unaligned import load_word
-from filters.blocks import BLOCK, hash_block, numbers_of, same_block, same_until
+from filters.blocks import hash_block, numbers_of, same_block, same_until
 from filters.spans import characters_of, slot_bits
 
 #: Marks per place, and most of them: 64 MiB. A fuller table only leaves more places to compare: 3 of 100 with 32.
