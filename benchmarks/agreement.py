@@ -190,7 +190,9 @@ def main(
         language = language_of(file)
         try:
             table = answers(file, megabytes, cache)
-        except ImportError as fault:  # datatrove's tokenizer of that language is a package that is not installed
+        except (
+            ImportError
+        ) as fault:  # datatrove's tokenizer of that language is a package that is not installed
             print(f"\n### {language}: {file.name}, not compared: {fault}")
             continue
         size = sum(len(text.encode()) for text in table["text"].to_pylist()) / 1e6

@@ -11,11 +11,11 @@ the last bit, ties included. What is saved is finding the rows: those of a word 
 `lid.word_cache`. A word that is longer than the cache takes is cut up, and rows are added by turns: memory does not
 depend on the text.
 
-Costs on one core of an AMD EPYC (Zen 4) at 2.6 GHz with lid.176.ftz, 100 MB of English documentation: 7.2 bytes and
-1.9 rows a word; nine words in ten are in the cache, 20 ns each (2.8 ns a byte: 7 bytes scanned, two cache lines); the
-others take 200 ns, half of it `lid.subwords`. Together 5.7 ns a byte. Beside it: scripts 0.4 ns a byte, `lid.scores`
-3.5 us a document. Floor: an addition waits 3 cycles for the one before, 0.3 ns a byte; lid.176.bin has 18 rows a word
-in 128 MB, where it is memory that is waited for, 4 ns a row. Memory: 40 MB for a cache that is full, and the matrix.
+Costs on one core of an AMD EPYC (Zen 4) at 2.6 GHz with lid.176.ftz, English documentation: 7.2 bytes and 1.9 rows a word;
+nine words in ten are in the cache, 20 ns each (3.0 ns a byte: 7 bytes scanned, two cache lines); the others, 12 bytes long,
+take 200 ns, half of it `lid.subwords`. Beside it: scripts 0.3 ns a byte, `lid.scores` 0.4 us a document. Floor: an addition
+waits 3 cycles for the one before, 0.3 ns a byte; lid.176.bin has 18 rows a word in 128 MB, where it is memory that is
+waited for, 4 ns a row. Memory: 40 MB for a cache that is full, and the matrix.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def average_rows(address, size, offset_address, first, weights, cache, out, coun
                     ends &= ends - _u(1)
                     if not _is_end(data, stop, end):
                         continue
-                    step = MARK.size if data[_u(stop)] == 0x3C else np.int64(1)
+                    step = np.int64(MARK.size if data[_u(stop)] == 0x3C else 1)
                 if stop - at > longest:
                     break
                 if stop > at:

@@ -17,7 +17,7 @@ node first, and only the winner's logarithms are added; if another label is with
 
 Cost: 176 labels of 16 columns are 2,816 multiplications, 0.2 us in vectors over the labels (each label's own sum in the
 order of the columns); the search of lid.176's tree visits 77 of its 175 nodes, two logarithms each, and 35 labels: 3.3
-us a text.
+us a text. The best label alone takes 0.4 us with its sums.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def _surely_best(scores, output, nodes, products):  # type: ignore[no-untyped-de
     nodes, products: int32 and float64 of branches that wait, the less probable ones.
     """
     inner = output.left.size // 2 + 1  # nodes below are leaves
-    best, label, close = np.float64(0), np.int64(-1), False
+    best, label, close = np.float64(0), np.int64(-1), np.int64(0)
     node, product, waiting = np.int64(output.left.size - 1), np.float64(1), 0
     while True:
         if product >= best * _NEAR:
@@ -212,11 +212,11 @@ def _surely_best(scores, output, nodes, products):  # type: ignore[no-untyped-de
                 node, product = more, product * right
                 continue
             if product > best:
-                close, best, label = best >= product * _NEAR, product, node
+                close, best, label = np.int64(best >= product * _NEAR), product, node
             else:
-                close = True
+                close = np.int64(1)
         if waiting == 0:
-            return label if best > _LEAST and not close else np.int64(-1)
+            return label if best > _LEAST and close == 0 else np.int64(-1)
         waiting -= 1
         node, product = np.int64(nodes[waiting]), products[waiting]
 
