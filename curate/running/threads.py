@@ -6,7 +6,7 @@ Kernels, Parquet and Arrow's functions work without the interpreter's lock, so t
 tables where processes would each have their own. The calling thread reads and writes, the others only work; with one thread
 everything happens in the calling one, a batch after the other.
 
-Memory: batches that wait or are at work are (THREADS + 1) × 16 MiB of input together, or one batch that is larger; what the
+Memory: batches that wait or are at work are (THREADS + 1) × 8 MiB of input together, or one batch that is larger; what the
 steps hold beside a batch comes on top (`curate.executors.local.THREAD_BYTES`). Results that wait for an earlier one are some
 columns of 2 × THREADS batches at most.
 """

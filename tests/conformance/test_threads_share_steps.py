@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,9 @@ from curate.core.models import models_folder
 from curate.core.stage import Context, Job, Mapper
 from curate.running.task import build_step
 from curate.stages import kind, load, names
+from filters.encoders.usem3 import Usem3
+from filters.encoders.usem3_layers import TokenCache
+from filters.encoders.usem3_weights import read_weights
 from tests.conformance.cases import LANGUAGE, SMALL, Case, opened, output, record
 
 THREADS = 3
@@ -169,9 +173,13 @@ def test_a_buffer_that_all_threads_use_would_be_noticed() -> None:
 
 def test_a_cache_that_all_threads_use_would_be_noticed() -> None:
     """Kernels that read what another kernel has put into memory of the step."""
-    case = Case("filters.quality", {"max_characters": 50})
-    together, alone = opened(case, Path()), opened(case, Path())
-    encoder: Any = vars(together)["_encoder"]
-    shared = encoder._cache(encoder._weights)
-    encoder._cache = lambda weights: shared
-    assert differing(lambda batch: output(together, batch), lambda batch: output(alone, batch))
+    together, alone = Usem3(), Usem3()
+    for encoder in (together, alone):
+        encoder.open()
+    shared = TokenCache(read_weights(together.files()["weights"]))
+
+    def encoded(encoder: Usem3, batch: DocBatch) -> Found:
+        return {"vectors": pa.array(encoder.encode(batch.text, 20).embeddings.ravel())}
+
+    with patch.object(together, "_cache", lambda weights: shared):
+        assert differing(partial(encoded, together), partial(encoded, alone))
