@@ -15,7 +15,8 @@ Classes may inherit from these protocols to get the defaults of the optional met
 `open` is called once. After it several threads of a worker may be in `annotate`, `keep`, `mark_texts` or a mapper's `emit`
 at the same time, each with a batch of its own. So what these change must be the call's own, the thread's own
 (`threading.local`), or taken from a list and put back (`list.pop` and `append` cannot be interrupted); results must not
-depend on the order of batches. A step that cannot be like that says `SERIAL = True`, and its calls come one at a time.
+depend on the order of batches. An annotator or selector that cannot be like that says `SERIAL = True`: its calls come one at
+a time.
 """
 
 from __future__ import annotations

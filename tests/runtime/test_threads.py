@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import ClassVar
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import pyarrow as pa
 import pytest
 
 from curate.core.batch import DocBatch
-from curate.executors.local import THREAD_BYTES, WORKER_BYTES, Share
+from curate.executors.local import THREAD_BYTES, WORKER_BYTES, LocalExecutor, Share
 from curate.io.parquet import BATCH_BYTES
 from curate.running.threads import Threads
 from tests.runtime.toys import Mark, Word, documents, passing, step
@@ -195,3 +197,18 @@ def test_cores_are_shared_out_as_far_as_memory_reaches() -> None:
     assert little.threads(1) == 1 + (WORKER_BYTES + 3 * THREAD_BYTES) // THREAD_BYTES
     assert little.threads(2) == 2
     assert Share(8, 1, WORKER_BYTES).threads(1) == 1
+
+
+def test_the_last_units_get_the_cores_of_idle_workers(tmp_path: Path) -> None:
+    def threads(workers: int, busy: int, waiting: int, share: Share | None) -> int:
+        executor = LocalExecutor(
+            tmp_path, workers=workers, threads=1, retries=0, environment={}, scratch=tmp_path, share=share
+        )
+        executor._processes = [cast("Any", SimpleNamespace(unit=unit)) for unit in range(busy)]
+        return executor._threads_of(waiting)
+
+    much = Share(8, 10**12, WORKER_BYTES)
+    assert threads(8, 1, 0, much) == 8  # one unit in all
+    assert threads(8, 1, 3, much) == 2  # the first of four
+    assert threads(8, 8, 100, much) == 1
+    assert threads(8, 1, 0, None) == 1  # `execution.threads` says so
