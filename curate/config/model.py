@@ -353,7 +353,11 @@ class Execution(Entry):
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = Field(
         "auto", description="Processes that work at once; auto: as many as cores and memory allow."
     )
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="Threads of each process.")
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None,
+        description="Threads of each process, which go through the batches of a shard; by default 1 where all workers have "
+        "shards, and where fewer are left, as many as fill the cores and memory holds.",
+    )
     local_tmp: PathText | None = Field(
         None, description="A fast local folder for scratch files, such as $TMPDIR."
     )
