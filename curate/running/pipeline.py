@@ -10,7 +10,7 @@ the declared types, one value per row (`curate.running.contract`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from curate.core.columns import FAILED, REASONS, REWRITE, TEXT, qualified
 from curate.core.expression import Expression, parse
 from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES, overlay_schema
 from curate.core.plan import StepPlan
-from curate.core.stage import Annotator, Context, Mapped
+from curate.core.stage import Annotator, Caching, Context, Mapped
 from curate.running.contract import AnyStep, checked_column, checked_columns, step_fields
 from curate.running.jobs import MapperStep, Marks
 from curate.running.joined import SIZE
@@ -159,8 +159,8 @@ class Pipeline:
         self.schema = overlay_schema([f for plan, step in steps for f in step_fields(plan, step)])
         self.names = ([READ] if first else []) + [plan.name for plan, _ in steps]
         self.counters: list[StepCounter] = []
-        for _, step in steps:
-            step.open(context)
+        for plan, step in steps:
+            step.open(replace(context, snapshot=plan.snapshot))
 
     def start_unit(self, found: pa.RecordBatch | None = None) -> None:
         """Begin a shard. found: what the job whose marks begin this pass found out about it."""
@@ -168,6 +168,13 @@ class Pipeline:
         for _, step in self._steps:
             if isinstance(step, Marks):
                 step.start_unit(found)
+            elif isinstance(step, Caching):
+                step.begin()
+
+    def finish_unit(self) -> dict[str, dict[str, int]]:
+        """End a shard: what its steps keep is committed. Step → what it counted, for the done-file."""
+        counts = {plan.name: dict(step.finish()) for plan, step in self._steps if isinstance(step, Caching)}
+        return {name: numbers for name, numbers in counts.items() if numbers}
 
     def run(self, record: pa.RecordBatch, bad: Sequence[BadRow] = ()) -> Outcome:
         """One batch (doc, text and what the steps read), with the bad records that lie between its rows."""
