@@ -209,7 +209,13 @@ class Mapped(NamedTuple):
 
 
 class Mapper(Protocol):
-    """The part of a job in the pass before it: documents in, records out, each for one partition."""
+    """The part of a job in the pass before it: documents in, records out, each for one partition.
+
+    entering: whether it is given every document that entered the pass, not only those that are left, with a column `drop:
+    bool` that says which are gone. Columns that these were dropped too early to have are null; nothing is marked on them.
+    """
+
+    entering: bool = False
 
     def schema(self) -> pa.Schema:
         """Of the records; the first field is `doc: int64`."""

@@ -72,7 +72,7 @@ class _Rows:
         sizes = record.column(SIZE) if sized else pc.binary_length(record.column(TEXT))
         if sized:
             record = record.drop_columns([SIZE])
-        self.batch = DocBatch(record, language=language, words=words)
+        self.batch = self._entered = DocBatch(record, language=language, words=words)
         self.doc: pa.Array = record.column("doc")
         self.incoming = self.batch.languages
         self.alive: Indices = np.arange(record.num_rows)
@@ -92,6 +92,13 @@ class _Rows:
     def spread(self, column: pa.Array) -> pa.Array:
         """A column over the living rows, stretched over all rows with nulls."""
         return column if len(column) == len(self.drop) else column.take(_inverse(self.alive, len(self.drop)))
+
+    def everything(self) -> DocBatch:
+        """All rows that entered, with what the steps wrote, null where a row was dropped before; and `drop: bool`, whether
+        it is gone."""
+        batch = self._entered.append({**self.columns, DROP: pa.array(self.drop >= 0)})
+        batch.__dict__["text_bytes"] = self.size
+        return batch
 
     def append(self, columns: Mapping[str, pa.Array]) -> None:
         self.batch = self.batch.append(dict(columns))
@@ -187,7 +194,7 @@ class Pipeline:
         self._count(rows, len(bad))
         outcome = self._outcome(rows, broken)
         if self.mapper is not None:
-            outcome.mapped = self.mapper.emit(rows.batch)
+            outcome.mapped = self.mapper.emit(rows.everything() if self.mapper.entering else rows.batch)
         return outcome
 
     def _read(self, rows: _Rows) -> None:
