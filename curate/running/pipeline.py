@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -27,7 +27,7 @@ from curate.core.columns import FAILED, REASONS, REWRITE, TEXT, qualified
 from curate.core.expression import Expression, parse
 from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES, overlay_schema
 from curate.core.plan import StepPlan
-from curate.core.stage import Annotator, Context, Mapped
+from curate.core.stage import Annotator, Caching, Context, Mapped
 from curate.running.contract import AnyStep, checked_column, checked_columns, step_fields
 from curate.running.jobs import MapperStep, Marks
 from curate.running.joined import SIZE
@@ -78,7 +78,7 @@ class _Rows:
         sizes = record.column(SIZE) if sized else pc.binary_length(record.column(TEXT))
         if sized:
             record = record.drop_columns([SIZE])
-        self.batch = DocBatch(record, language=language, words=words)
+        self.batch = self._entered = DocBatch(record, language=language, words=words)
         self.doc: pa.Array = record.column("doc")
         self.incoming = self.batch.languages
         self.alive: Indices = np.arange(record.num_rows)
@@ -98,6 +98,13 @@ class _Rows:
     def spread(self, column: pa.Array) -> pa.Array:
         """A column over the living rows, stretched over all rows with nulls."""
         return column if len(column) == len(self.drop) else column.take(_inverse(self.alive, len(self.drop)))
+
+    def everything(self) -> DocBatch:
+        """All rows that entered, with what the steps wrote, null where a row was dropped before; and `drop: bool`, whether
+        it is gone."""
+        batch = self._entered.append({**self.columns, DROP: pa.array(self.drop >= 0)})
+        batch.__dict__["text_bytes"] = self.size
+        return batch
 
     def append(self, columns: Mapping[str, pa.Array]) -> None:
         self.batch = self.batch.append(dict(columns))
@@ -168,8 +175,8 @@ class Pipeline:
         self._turns: list[AbstractContextManager[Any]] = [
             Lock() if getattr(step, "SERIAL", False) else nullcontext() for _, step in steps
         ]
-        for _, step in steps:
-            step.open(context)
+        for plan, step in steps:
+            step.open(replace(context, snapshot=plan.snapshot))
 
     def start_unit(self, found: pa.RecordBatch | None = None) -> None:
         """Begin a shard. found: what the job whose marks begin this pass found out about it."""
@@ -177,6 +184,13 @@ class Pipeline:
         for _, step in self._steps:
             if isinstance(step, Marks):
                 step.start_unit(found)
+            elif isinstance(step, Caching):
+                step.begin()
+
+    def finish_unit(self) -> dict[str, dict[str, int]]:
+        """End a shard: what its steps keep is committed. Step → what it counted, for the done-file."""
+        counts = {plan.name: dict(step.finish()) for plan, step in self._steps if isinstance(step, Caching)}
+        return {name: numbers for name, numbers in counts.items() if numbers}
 
     def run(self, record: pa.RecordBatch, bad: Sequence[BadRow] = ()) -> Outcome:
         """One batch through the steps, and counted."""
@@ -200,7 +214,7 @@ class Pipeline:
         outcome = self._outcome(rows, broken)
         outcome.counters = self._counted(rows, len(bad))
         if self.mapper is not None:
-            outcome.mapped = self.mapper.emit(rows.batch)
+            outcome.mapped = self.mapper.emit(rows.everything() if self.mapper.entering else rows.batch)
         return outcome
 
     def _read(self, rows: _Rows) -> None:
