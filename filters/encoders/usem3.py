@@ -55,6 +55,9 @@ class Usem3:
     libraries: tuple[str, ...] = ("sentencepiece",)
     settings: Settings = MappingProxyType({})
 
+    #: Whether `encode` may be called by several threads at once.
+    CONCURRENT: ClassVar[bool] = True
+
     def __init__(self) -> None:
         self._tokenizer: Any = None
         self._weights: Weights | None = None
