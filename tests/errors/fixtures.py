@@ -264,6 +264,15 @@ def _head_of_another_encoder(place: Place) -> None:
     place.check(f"steps: [{{use: filters.quality, head: {head}}}]")
 
 
+@provokes("R313")
+def _model_that_gives_no_scores(place: Place) -> None:
+    place.documents(text=[f"text {n}" for n in range(30)])
+    with LlmServer(["I cannot say."]) as server:
+        judge = f"{{use: filters.llm_judge, model: m, server: {{base_url: '{server.url}'}}}}"
+        config = place.write(f"input: {{path: data/*.parquet}}\nsteps: [{judge}]\n")
+        run_config(Request(config), workers=1, tasks=None)
+
+
 @provokes("E530")
 def _model_server_that_is_not_there(place: Place) -> None:
     Client(Server(base_url="http://127.0.0.1:1/v1", retries=0)).ask([{"model": "m"}])
