@@ -346,6 +346,11 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "A head makes sense of the vectors of one encoder, with the weights that it was trained on. The message names both.",
         "Use the encoder that the head's card names, or train a head for the one at hand.",
     ),
+    "E510": Entry(
+        "An embedding cache holds something else",
+        "A file in the folder of an encoder's vectors is damaged, or none that curate wrote there.",
+        "Remove the file: what it held is encoded anew. Or name another folder with `cache:`.",
+    ),
     "E520": Entry(
         "The Ray cluster cannot do this",
         "The cluster cannot be reached, no node is as large as one worker must be, or none had room in time.",

@@ -47,6 +47,8 @@ from curate.running.driver import run_config
 from curate.running.progress import Progress
 from curate.running.run import locked
 from curate.views.explain import explain
+from filters.encoders.cache import recipe_of
+from filters.encoders.usem3 import Usem3
 from filters.heads.card import TrainedOn, read_card, weights_path
 from filters.heads.head import write_head
 from filters.heads.training.recipe import Recipe
@@ -291,6 +293,14 @@ def _model_server_that_is_not_there(place: Place) -> None:
 def _model_server_with_another_key(place: Place) -> None:
     with LlmServer([Reply(status=401)]) as server:
         Client(Server(base_url=server.url)).ask([{"model": "m"}])
+
+
+@provokes("E510")
+def _stranger_in_a_cache(place: Place) -> None:
+    folder = recipe_of(Usem3(), 9).folder(place.folder / "shared")
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").touch()
+    place.check("steps: [{use: filters.quality, max_characters: 9, cache: shared}]")
 
 
 @provokes("E520")
