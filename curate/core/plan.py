@@ -46,8 +46,9 @@ FORMAT = 1
 _MARKING: Final = ("rehydrate",)
 #: Options of jobs that say where something is put: whether it is made decides, not where.
 _PLACES: Final = ("index",)
-#: Options of annotators that say where something is kept which can be made again.
-_CACHES: Final = ("cache",)
+#: Options of annotators that say where something is kept which can be made again, how a server is asked, and how much may
+#: go wrong before the run stops.
+_APART: Final = ("cache", "server", "max_invalid_frac")
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class StepPlan:
         portable = {
             key: _name_alone(value) if key in files else value
             for key, value in self.options.items()
-            if key not in (GUARDS if self.kind == "job" else _CACHES)
+            if key not in (GUARDS if self.kind == "job" else _APART)
         }
         places = {key for key in _PLACES if self.kind == "job" and key in portable}
         return portable | {key: portable[key] is not None for key in places}
