@@ -334,6 +334,11 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "A head makes sense of the vectors of one encoder, with the weights that it was trained on. The message names both.",
         "Use the encoder that the head's card names, or train a head for the one at hand.",
     ),
+    "E509": Entry(
+        "A device is not there or too small",
+        "A step is to run on a GPU and there is none that torch can use, or a single document does not fit in its memory.",
+        "Set `device: cpu`, run where there is a GPU, or lower `max_tokens`.",
+    ),
     "E520": Entry(
         "The Ray cluster cannot do this",
         "The cluster cannot be reached, no node is as large as one worker must be, or none had room in time.",

@@ -110,7 +110,7 @@ def test_a_score_that_is_no_number_fails_its_row(tmp_path: Path) -> None:
     card = read_card(weights_path("edu-usem3"))
     step = opened(tmp_path)
     texts = pa.array([LESSON, AD])
-    vectors = step._encoder.encode(texts, 2000).embeddings
+    vectors = step._scorer.encoder.encode(texts, 2000).embeddings
     weights = np.where(vectors[0] > vectors[1], np.sign(vectors[0]), 0)[None, :] * np.float32(3e38)
     exact = vectors.astype(np.float64) @ weights[0]
     assert (np.abs(exact) > 3.4e38).tolist() == [True, False]
