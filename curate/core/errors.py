@@ -339,6 +339,11 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "A step is to run on a GPU and there is none that torch can use, or a single document does not fit in its memory.",
         "Set `device: cpu`, run where there is a GPU, or lower `max_tokens`.",
     ),
+    "E510": Entry(
+        "An embedding cache holds something else",
+        "A file in the folder of an encoder's vectors is damaged, or none that curate wrote there.",
+        "Remove the file: what it held is encoded anew. Or name another folder with `cache:`.",
+    ),
     "E520": Entry(
         "The Ray cluster cannot do this",
         "The cluster cannot be reached, no node is as large as one worker must be, or none had room in time.",

@@ -10,7 +10,7 @@ the declared types, one value per row (`curate.running.contract`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from curate.core.columns import FAILED, REASONS, REWRITE, TEXT, qualified
 from curate.core.expression import Expression, parse
 from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES, overlay_schema
 from curate.core.plan import StepPlan
-from curate.core.stage import Annotator, Context, Mapped
+from curate.core.stage import Annotator, Caching, Context, Mapped
 from curate.running.contract import AnyStep, checked_column, checked_columns, step_fields
 from curate.running.jobs import MapperStep, Marks
 from curate.running.joined import SIZE
@@ -72,7 +72,7 @@ class _Rows:
         sizes = record.column(SIZE) if sized else pc.binary_length(record.column(TEXT))
         if sized:
             record = record.drop_columns([SIZE])
-        self.batch = DocBatch(record, language=language, words=words)
+        self.batch = self._entered = DocBatch(record, language=language, words=words)
         self.doc: pa.Array = record.column("doc")
         self.incoming = self.batch.languages
         self.alive: Indices = np.arange(record.num_rows)
@@ -92,6 +92,13 @@ class _Rows:
     def spread(self, column: pa.Array) -> pa.Array:
         """A column over the living rows, stretched over all rows with nulls."""
         return column if len(column) == len(self.drop) else column.take(_inverse(self.alive, len(self.drop)))
+
+    def everything(self) -> DocBatch:
+        """All rows that entered, with what the steps wrote, null where a row was dropped before; and `drop: bool`, whether
+        it is gone."""
+        batch = self._entered.append({**self.columns, DROP: pa.array(self.drop >= 0)})
+        batch.__dict__["text_bytes"] = self.size
+        return batch
 
     def append(self, columns: Mapping[str, pa.Array]) -> None:
         self.batch = self.batch.append(dict(columns))
@@ -159,8 +166,8 @@ class Pipeline:
         self.schema = overlay_schema([f for plan, step in steps for f in step_fields(plan, step)])
         self.names = ([READ] if first else []) + [plan.name for plan, _ in steps]
         self.counters: list[StepCounter] = []
-        for _, step in steps:
-            step.open(context)
+        for plan, step in steps:
+            step.open(replace(context, snapshot=plan.snapshot))
 
     def start_unit(self, found: pa.RecordBatch | None = None) -> None:
         """Begin a shard. found: what the job whose marks begin this pass found out about it."""
@@ -168,6 +175,13 @@ class Pipeline:
         for _, step in self._steps:
             if isinstance(step, Marks):
                 step.start_unit(found)
+            elif isinstance(step, Caching):
+                step.begin()
+
+    def finish_unit(self) -> dict[str, dict[str, int]]:
+        """End a shard: what its steps keep is committed. Step → what it counted, for the done-file."""
+        counts = {plan.name: dict(step.finish()) for plan, step in self._steps if isinstance(step, Caching)}
+        return {name: numbers for name, numbers in counts.items() if numbers}
 
     def run(self, record: pa.RecordBatch, bad: Sequence[BadRow] = ()) -> Outcome:
         """One batch (doc, text and what the steps read), with the bad records that lie between its rows."""
@@ -180,7 +194,7 @@ class Pipeline:
         self._count(rows, len(bad))
         outcome = self._outcome(rows, broken)
         if self.mapper is not None:
-            outcome.mapped = self.mapper.emit(rows.batch)
+            outcome.mapped = self.mapper.emit(rows.everything() if self.mapper.entering else rows.batch)
         return outcome
 
     def _read(self, rows: _Rows) -> None:

@@ -240,6 +240,7 @@ class Worker:
             offline=self.plan.offline,
             run=self.plan.name,
             words=self.plan.words,
+            cache=self.folder.cache,
         )
 
     def _job(self, phase: Phase) -> Job[Any]:

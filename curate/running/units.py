@@ -186,6 +186,8 @@ def run_pass(
     if exchange is not None:
         facts["mapped"] = mapped
     facts["rewritten"] = rewritten
+    if counts := pipeline.finish_unit():
+        facts["counts"] = counts
     seals = {role: file.seal for role, file in (("rows", exchange), ("side", side)) if file is not None}
     return UnitResult(rows, outputs, counters_json(pipeline.counters), facts, seals)
 

@@ -20,11 +20,12 @@ import pyarrow.compute as pc
 
 from curate.core.models import sha256
 
-#: What decides vectors beside the files of an encoder, such as how they are pooled; the same in a head's card.
-Settings = Mapping[str, str | bool]
-
 #: Characters of a text that are read at most: a tokenizer holds a text several times over.
 MOST_CHARACTERS: Final = 1 << 16
+
+
+#: What decides an encoder's vectors beside its files, by name: pooling, prefix.
+Settings = Mapping[str, str | int | bool]
 
 
 class Encoded(NamedTuple):

@@ -38,7 +38,7 @@ class TrainedOn(_Part):
 
     name: str
     checksum: str
-    settings: dict[str, str | bool] = Field(default_factory=dict)
+    settings: dict[str, str | int | bool] = Field(default_factory=dict)
     max_characters: Annotated[int, Field(ge=1, le=MOST_CHARACTERS)]
 
 

@@ -45,7 +45,9 @@ from curate.running.driver import run_config
 from curate.running.progress import Progress
 from curate.running.run import locked
 from curate.views.explain import explain
+from filters.encoders.cache import recipe_of
 from filters.encoders.options import PackedOptions, make_encoder
+from filters.encoders.usem3 import Usem3
 from filters.heads.card import TrainedOn, read_card, weights_path
 from filters.heads.head import write_head
 from filters.ner.conll import read_tagged
@@ -268,6 +270,14 @@ def _no_gpu(place: Place) -> None:
     place.patch.setattr("torch.cuda.is_available", lambda: False)
     options = PackedOptions(use="packed", model=str(write_gte(place.folder / "tiny")), device="cuda")
     make_encoder(options).open()
+
+
+@provokes("E510")
+def _stranger_in_a_cache(place: Place) -> None:
+    folder = recipe_of(Usem3(), 9).folder(place.folder / "shared")
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").touch()
+    place.check("steps: [{use: filters.quality, max_characters: 9, cache: shared}]")
 
 
 @provokes("E520")
