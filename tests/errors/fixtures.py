@@ -22,6 +22,8 @@ from curate.config.model import Slurm
 from curate.core.batch import DocBatch
 from curate.core.errors import system_error
 from curate.core.layout import RunFolder
+from curate.core.llm.client import Client
+from curate.core.llm.server import Server
 from curate.core.models import models_folder, pull, require
 from curate.core.plan import Phase, StepPlan
 from curate.core.stage import Context
@@ -48,6 +50,7 @@ from curate.views.explain import explain
 from filters.heads.card import TrainedOn, read_card, weights_path
 from filters.heads.head import write_head
 from filters.ner.conll import read_tagged
+from tests.llm_server import LlmServer, Reply
 
 
 @dataclass(frozen=True)
@@ -259,6 +262,17 @@ def _head_of_another_encoder(place: Place) -> None:
     other = card.model_copy(update={"encoder": TrainedOn(name="arctic", checksum="0" * 64, max_characters=9)})
     head = write_head([(np.zeros((1, 512)), np.zeros(1))], other, place.folder)
     place.check(f"steps: [{{use: filters.quality, head: {head}}}]")
+
+
+@provokes("E530")
+def _model_server_that_is_not_there(place: Place) -> None:
+    Client(Server(base_url="http://127.0.0.1:1/v1", retries=0)).ask([{"model": "m"}])
+
+
+@provokes("E531")
+def _model_server_with_another_key(place: Place) -> None:
+    with LlmServer([Reply(status=401)]) as server:
+        Client(Server(base_url=server.url)).ask([{"model": "m"}])
 
 
 @provokes("E520")
