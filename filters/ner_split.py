@@ -7,7 +7,7 @@ In: `url`, and the column that names the document. Out, per document:
 
 The rule is that of `curate ner export` (`filters.ner.splits`): documents of one host are in one part, and a document without
 address is hashed by its name. So what this step marks in a run that publishes passages beside pretraining data is what an
-export with the same shares and seed, of passages whose `source_doc` is that name, has as its test part:
+export with the same shares and seed, of the passages that the run publishes, has as its test part:
 
     - {use: filters.ner_split, as: held, test: 0.01}
     publish:
@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from curate.core.batch import DocBatch
-from curate.core.columns import ID
+from curate.core.columns import DOC
 from curate.core.stage import Annotator, StageConfig
 from filters.ner.splits import AUTHORITY, TEST, Shares, group_key, host_of, part_of
 
@@ -43,7 +43,9 @@ class SplitConfig(StageConfig):
     )
     seed: int = Field(1, ge=0, le=_MOST_SEED, description="Another seed gives other parts.")
     document: str = Field(
-        ID, min_length=1, description="Column that names the document of a row without host."
+        DOC,
+        min_length=1,
+        description="Column that names the document of a row without host; of published passages `source_doc`.",
     )
 
     @model_validator(mode="after")

@@ -7,6 +7,10 @@ entry.
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +24,20 @@ from curate.core.stage import Annotator, Context
 from curate.running.contract import AnyStep
 from curate.running.task import build_step
 from curate.stages import kind, load, names
+from filters.ner.teachers.teacher import COLUMNS
 from lid.registry import MODELS
+from tests.filters.ner.pipelines import ruler
+
+#: A spaCy pipeline that is made when it is needed.
+PIPELINE = Path(tempfile.gettempdir()) / f"curate-test-pipeline-{os.getpid()}"
 
 #: Options of steps that cannot be built without.
 REQUIRED: dict[str, dict[str, Any]] = {
     "filters.datatrove": {"filter": "datatrove.pipeline.filters.SamplerFilter"},
     "filters.decontaminate": {"sets": [str(Path(__file__).with_name("test_set.jsonl"))]},
     "filters.length": {"min_chars": 20},
+    "filters.ner_merge": {"teachers": ["teacher", "other"]},
+    "filters.ner_spacy": {"model": str(PIPELINE)},
     "filters.regex": {"pattern": "[#•]"},
     "filters.sample": {"rate": 0.5},
     "filters.select": {"expression": "lid__prob >= 0.5 or source == 'wiki'"},
@@ -92,6 +103,8 @@ MORE: dict[str, list[dict[str, Any]]] = {
         }
     ],
     "filters.decontaminate": [{"n": 4, "max_ngrams": 8}],
+    "filters.ner_merge": [{"grounding": "all", "unanswered": "keep"}],
+    "filters.ner_spacy": [{"model": None, "models": {"deu_Latn": str(PIPELINE)}, "batch": 1}],
     "filters.passages": [{"max_tokens": 1}, {"max_tokens": 7}],
     "filters.gopher_repetition": [
         {"top_n_grams": {"2": None, "5": 0.3}, "dup_n_grams": {"1": 0.9, "6": 0.2}, "dup_line_frac": None},
@@ -183,6 +196,9 @@ def cases() -> list[Case]:
 
 def opened(case: Case, scratch: Path) -> AnyStep:
     """The step, opened as a worker opens it."""
+    if case.name == "filters.ner_spacy":
+        ruler(PIPELINE)
+        atexit.register(shutil.rmtree, PIPELINE, ignore_errors=True)
     step = case.build()
     step.open(Context(models=models_folder(), scratch=scratch, offline=True))
     return step
@@ -203,8 +219,17 @@ def record(texts: Sequence[str], start: int = 0) -> pa.RecordBatch:
             "licence": pa.array(["CC0-1.0"] * len(texts), pa.string()),
             LANGUAGE: pa.array([_LANGUAGES[row % len(_LANGUAGES)] for row in rows], pa.string()),
             "lid__prob": pa.array([None if row % 7 == 6 else row % 5 / 4 for row in rows], pa.float32()),
+            "teacher__mentions": _mentions(("committee", "the", "桥", "absent", ""), rows, 5),
+            "other__mentions": _mentions(("The committee of", "the"), rows, 3),
         }
     )
+
+
+def _mentions(words: Sequence[str], rows: range, gap: int) -> pa.Array:
+    """Strings that a teacher found in each row, and offsets; every so often it gave no answer."""
+    said = [{"text": word, "label": "city" if i % 2 else "ORG"} for i, word in enumerate(words)]
+    placed = [{"text": None, "label": "person", "start": i, "end": i + 5} for i in (0, 2, 10**6)]
+    return pa.array([None if row % gap == 0 else said + placed for row in rows], COLUMNS["mentions"])
 
 
 def many(rows: int) -> pa.RecordBatch:
