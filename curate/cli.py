@@ -38,6 +38,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Derive bounds by language, and show what each rule would drop.",
     ),
     "dedup": ("curate.commands.dedup", "Look at what a deduplication compared; derive weights."),
+    "train": ("curate.commands.train", "Train a head on labels: what `filters.quality` scores with."),
+    "evaluate": ("curate.commands.evaluate", "Measure heads and teachers against labels, and each other."),
     "stages": ("curate.commands.stages", "List the steps, or describe one."),
     "schema": ("curate.commands.schema", "Print the config's JSON Schema, for editors."),
     "ner": ("filters.ner.commands", "Named entities: read gold corpora, score predictions."),

@@ -53,6 +53,7 @@ class LlmServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one packet: two would wait for one another, 40 ms
 
             def do_POST(self) -> None:
                 outer._serve(self)

@@ -301,6 +301,11 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "column holds tags; or a file that goes with it does not fit.",
         "Correct the line that is shown, or say which columns are meant with `--token-column` and `--tag-column`.",
     ),
+    "D411": Entry(
+        "Labels teach nothing",
+        "The labels of a head are too few, or all the same.",
+        "Give more labels, or other ones; the message says how many there are and what was left out.",
+    ),
     "E501": Entry(
         "No space left",
         "The disk or the quota is full.",

@@ -85,6 +85,7 @@ class Context:
     run: str = ""
     words: Words = UNICODE
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,11 @@ from tests.filters.ner.pipelines import ruler
 
 #: A spaCy pipeline that is made when it is needed.
 PIPELINE = Path(tempfile.gettempdir()) / f"curate-test-pipeline-{os.getpid()}"
+from tests.llm_server import LlmServer
+
+#: Environment variable with the address of a server that answers as long as the process lives, begun when it is needed.
+JUDGE = "CURATE_TEST_JUDGE"
+_serving = ExitStack()
 
 #: Options of steps that cannot be built without.
 REQUIRED: dict[str, dict[str, Any]] = {
@@ -38,6 +44,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "filters.length": {"min_chars": 20},
     "filters.ner_merge": {"teachers": ["teacher", "other"]},
     "filters.ner_spacy": {"model": str(PIPELINE)},
+    "filters.llm_judge": {"model": "toy", "server": {"base_url": f"${JUDGE}"}},
     "filters.regex": {"pattern": "[#•]"},
     "filters.sample": {"rate": 0.5},
     "filters.select": {"expression": "lid__prob >= 0.5 or source == 'wiki'"},
@@ -50,6 +57,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
 MORE: dict[str, list[dict[str, Any]]] = {
     "filters.select": [{"expression": "matches(text, '^T') and not lid__lang = 'deu_Latn'"}],
     "filters.quality": [{"min_score": 0.9, "unscored": "drop", "max_characters": 50}],
+    "filters.llm_judge": [{"answer": "json", "reason": False, "samples": 3, "max_invalid_frac": 1}],
     "filters.gopher_quality": [
         {"stop_words": ["the", "of", "der", "die"], "min_words": None},
         {"stop_words": {"deu_Latn": ["der", "die"]}, "min_words": 2, "max_words": 100},
@@ -199,9 +207,17 @@ def opened(case: Case, scratch: Path) -> AnyStep:
     if case.name == "filters.ner_spacy":
         ruler(PIPELINE)
         atexit.register(shutil.rmtree, PIPELINE, ignore_errors=True)
+    if "server" in case.options and JUDGE not in os.environ:
+        os.environ[JUDGE] = _serving.enter_context(LlmServer(_opinion)).url
     step = case.build()
-    step.open(Context(models=models_folder(), scratch=scratch, offline=True))
+    step.open(Context(models=models_folder(), scratch=scratch, offline=True, cache=scratch))
     return step
+
+
+def _opinion(request: dict[str, Any], number: int) -> str:
+    """By the length of the prompt, which comes to no score one time in seven."""
+    size = len(request["messages"][0]["content"]) + request["seed"]
+    return ("no idea", "Score: 2", '{"score": 3}')[2 if "response_format" in request else size % 7 > 0]
 
 
 def record(texts: Sequence[str], start: int = 0) -> pa.RecordBatch:

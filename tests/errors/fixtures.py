@@ -49,6 +49,8 @@ from curate.running.run import locked
 from curate.views.explain import explain
 from filters.heads.card import TrainedOn, read_card, weights_path
 from filters.heads.head import write_head
+from filters.heads.training.recipe import Recipe
+from filters.heads.training.train import train
 from filters.ner.conll import read_tagged
 from tests.llm_server import LlmServer, Reply
 
@@ -262,6 +264,22 @@ def _head_of_another_encoder(place: Place) -> None:
     other = card.model_copy(update={"encoder": TrainedOn(name="arctic", checksum="0" * 64, max_characters=9)})
     head = write_head([(np.zeros((1, 512)), np.zeros(1))], other, place.folder)
     place.check(f"steps: [{{use: filters.quality, head: {head}}}]")
+
+
+@provokes("D411")
+def _labels_that_are_all_the_same(place: Place) -> None:
+    labels = place.folder / "labels.jsonl"
+    labels.write_text("".join(f'{{"text": "text {n}", "score": 1}}\n' for n in range(30)))
+    train(Recipe.model_validate({"name": "mine", "labels": [{"path": str(labels)}]}))
+
+
+@provokes("R313")
+def _model_that_gives_no_scores(place: Place) -> None:
+    place.documents(text=[f"text {n}" for n in range(30)])
+    with LlmServer(["I cannot say."]) as server:
+        judge = f"{{use: filters.llm_judge, model: m, server: {{base_url: '{server.url}'}}}}"
+        config = place.write(f"input: {{path: data/*.parquet}}\nsteps: [{judge}]\n")
+        run_config(Request(config), workers=1, tasks=None)
 
 
 @provokes("E530")

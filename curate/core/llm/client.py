@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 _LONGEST_PAUSE: Final = 60.0
 #: Bytes of an answer at most.
 _MOST_BYTES: Final = 1 << 24
-_MILLION: Final = 1e6
 
 Seen = Callable[[int, Answer], None]
 
@@ -84,18 +83,19 @@ class Client:
                 self._run(bodies, len(missing), answers, found)
         return [answers[key] for key in keys]
 
-    def take_counts(self) -> dict[str, float]:
-        """What was counted since the last call: `requests retries answers cached refused`, tokens and cost.
+    def take_counts(self) -> dict[str, int]:
+        """What was counted since the last call: `requests retries answers cached refused`, tokens, `cost_millionths`.
 
         Tokens and cost are of the answers that were asked for; those from the cache count as `cached_tokens`.
         """
         counts = {name: number for name, number in self._counts.items() if number}
-        cost = (
+        self._counts.clear()
+        # A price is for a million tokens, so tokens times price are millionths.
+        cost = round(
             counts.get("prompt_tokens", 0) * self.server.prompt_price
             + counts.get("completion_tokens", 0) * self.server.completion_price
-        ) / _MILLION
-        self._counts.clear()
-        return {**counts, **({"cost": round(cost, 6)} if cost else {})}
+        )
+        return {**counts, **({"cost_millionths": cost} if cost else {})}
 
     def _run(
         self,

@@ -190,12 +190,12 @@ def test_a_refused_prompt_has_no_answer_and_the_others_have() -> None:
 
 def test_tokens_and_cost_are_counted_and_those_of_the_cache_apart(tmp_path: Path) -> None:
     with LlmServer(lambda *_: "two words") as server:
-        asked = options(server.url, prompt_price=2_000_000, completion_price=500_000)
+        asked = options(server.url, prompt_price=2, completion_price=0.5)
         requests = [asked.request("one two three"), asked.request("four")]
         client = Client(asked.server, cache=tmp_path)
         client.ask(requests)
         assert client.take_counts() == {
-            "requests": 2, "answers": 2, "prompt_tokens": 4, "completion_tokens": 4, "cost": 10.0
+            "requests": 2, "answers": 2, "prompt_tokens": 4, "completion_tokens": 4, "cost_millionths": 10
         }  # fmt: skip
         assert client.take_counts() == {}
         client.ask(requests)
