@@ -50,7 +50,8 @@ _PLACES: Final = ("index",)
 
 @dataclass(frozen=True)
 class StepPlan:
-    """A configured step. writes: global column → Arrow type as text. artifacts: role → checksum of the file."""
+    """A configured step. writes: global column → Arrow type as text. artifacts: role → checksum of the file. over: the
+    column of spans whose passages it is given in the place of documents (`curate.core.passages`)."""
 
     name: str
     use: str
@@ -64,6 +65,7 @@ class StepPlan:
     title: str
     artifacts: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
+    over: str | None = None
 
     @property
     def portable_options(self) -> dict[str, Any]:
@@ -89,23 +91,30 @@ class StepPlan:
             self.when,
             self.filters,
             dict(self.artifacts),
+            *self._over,
         ]
 
     def decides(self) -> list[Any]:
         """What decides about documents, of a job: its identity without that by which it marks them afterwards."""
         options = {k: v for k, v in self.portable_options.items() if k not in _MARKING}
-        return [self.name, self.use, options, self.version, self.when, dict(self.artifacts)]
+        return [self.name, self.use, options, self.version, self.when, dict(self.artifacts), *self._over]
 
     def maps(self, mapping: Mapping[str, Any] | None) -> list[Any]:
         """What decides the records of a job's mapper. mapping: as in `Job.mapping`."""
         if mapping is None:
             return self.decides()
-        return [self.name, self.use, dict(mapping), self.version, self.when]
+        return [self.name, self.use, dict(mapping), self.version, self.when, *self._over]
+
+    @property
+    def _over(self) -> list[Any]:
+        """Nothing for a step over documents, whose identity is older than `over:`."""
+        return [] if self.over is None else [{"over": self.over}]
 
 
 @dataclass(frozen=True)
 class OutputPlan:
-    """One published data set. columns: published name → global name; path is absolute. seed: of the shuffle, or None."""
+    """One published data set. columns: published name → global name; path is absolute. seed: of the shuffle, or None. unit:
+    the column of spans whose passages are its rows; None: its rows are documents."""
 
     name: str
     path: str
@@ -118,10 +127,11 @@ class OutputPlan:
     columns: tuple[tuple[str, str], ...]
     licence: str | None = None
     title: str | None = None
+    unit: str | None = None
 
     def selection(self) -> list[Any]:
         """What decides which rows are published and how they are counted."""
-        return [self.name, self.where, self.partition_by]
+        return [self.name, self.where, self.partition_by, *([self.unit] if self.unit is not None else [])]
 
     def provenance(self) -> dict[str, Any]:
         """What its files say about how it was arranged: everything but the path."""
@@ -133,6 +143,7 @@ class OutputPlan:
             "row_group": self.row_group_bytes,
             "shuffle": self.seed,
             "columns": self.preset or [list(c) for c in self.columns],
+            **({"unit": self.unit} if self.unit is not None else {}),
         }
 
     @property
@@ -214,6 +225,16 @@ class Plan:
     @property
     def steps(self) -> tuple[StepPlan, ...]:
         return tuple(s for p in self.passes for s in p.steps)
+
+    @property
+    def passages(self) -> bool:
+        """Whether a step or an output looks at passages."""
+        return any(s.over is not None for s in self.steps) or any(o.unit is not None for o in self.outputs)
+
+    def steps_before(self, name: str) -> tuple[StepPlan, ...]:
+        """The steps before the one of that name."""
+        names = [s.name for s in self.steps]
+        return self.steps[: names.index(name)]
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=True) + "\n"

@@ -176,13 +176,15 @@ class Mapped(NamedTuple):
 
     records: the first column is `doc: int64`. partitions: int64[records], from 0 to the job's `partitions` - 1.
     side: records that stay with the shard, where reduce phases can look them up. documents: how many were looked
-    at; the runner fills it in.
+    at; the runner fills it in. So it does passages: how many passages the batch's documents have, for a job over passages,
+    whose `doc` then counts these from 0.
     """
 
     records: pa.RecordBatch
     partitions: npt.NDArray[np.int64]
     side: pa.RecordBatch | None = None
     documents: int = 0
+    passages: int | None = None
 
 
 class Mapper(Protocol):

@@ -27,6 +27,7 @@ from curate.running.contract import AnyStep, checked_column, checked_columns, st
 from curate.running.jobs import MapperStep, Marks
 from curate.running.joined import SIZE
 from curate.running.ledger import READ, StepCounter, language_codes
+from curate.running.passages import PassageNumbers
 from curate.running.quarantine import BadRow
 
 NO_TEXT = "no_text"
@@ -154,7 +155,7 @@ class Pipeline:
         self.mapper = mapper
         self._steps = steps
         self._when: list[Expression | None] = [
-            parse(p.when) if p.when is not None else None for p, _ in steps
+            parse(p.when) if p.when is not None and p.over is None else None for p, _ in steps
         ]
         self.schema = overlay_schema([f for plan, step in steps for f in step_fields(plan, step)])
         self.names = ([READ] if first else []) + [plan.name for plan, _ in steps]
@@ -162,12 +163,13 @@ class Pipeline:
         for _, step in steps:
             step.open(context)
 
-    def start_unit(self, found: pa.RecordBatch | None = None) -> None:
-        """Begin a shard. found: what the job whose marks begin this pass found out about it."""
+    def start_unit(self, found: pa.RecordBatch | None = None, numbers: PassageNumbers | None = None) -> None:
+        """Begin a shard. found: what the job whose marks begin this pass found out about it; numbers: of its passages, for a
+        job over them."""
         self.counters = [StepCounter(name) for name in self.names]
         for _, step in self._steps:
             if isinstance(step, Marks):
-                step.start_unit(found)
+                step.start_unit(found, numbers)
 
     def run(self, record: pa.RecordBatch, bad: Sequence[BadRow] = ()) -> Outcome:
         """One batch (doc, text and what the steps read), with the bad records that lie between its rows."""
@@ -289,7 +291,7 @@ def blank_rows(text: pa.StringArray) -> Indices:
 
 def _failed_rules(plan: StepPlan, written: Mapping[str, pa.Array]) -> tuple[Indices, pa.ListArray]:
     """Rows with reasons, if the step is a filter: positions and their lists."""
-    if not plan.filters:
+    if not plan.filters or plan.over is not None:
         return np.zeros(0, np.int64), pa.array([], pa.list_(pa.string()))
     listed = written[qualified(plan.name, REASONS)]
     lengths = pc.fill_null(pc.list_value_length(listed), 0).to_numpy(zero_copy_only=False)

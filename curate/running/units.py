@@ -24,9 +24,11 @@ from curate.core.expression import parse
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest, Shard, row_of, shard_of
 from curate.core.overlay import OverlayWriter, doc_numbers, read_overlay_schema
+from curate.core.passages import Beside
 from curate.core.plan import OutputPlan, Phase, Plan, StepPlan
 from curate.core.stage import Context, Job, ReduceUnit
 from curate.io.ingest import ingest_unit
+from curate.io.passages import SOURCE_DOC, Fates, exploded, passage_schema
 from curate.io.publish import (
     FileLayout,
     count_rows,
@@ -42,6 +44,7 @@ from curate.io.published import needed_columns, published_batch, published_schem
 from curate.io.source import BadRecord, read_shard
 from curate.running.joined import SIZE, ShardView
 from curate.running.ledger import READ, StepCounter, Tally, counters_json
+from curate.running.passages import PassageNumbers, mark_reads, numbered
 from curate.running.pipeline import Pipeline
 from curate.running.quarantine import BadRow, Quarantine
 from curate.stages import load as load_stage
@@ -155,14 +158,14 @@ def run_pass(
     found: what the job before the pass found out about the shard.
     """
     path = space.folder.overlay(phase.name, unit, attempt)
-    pipeline.start_unit(found)
+    pipeline.start_unit(found, _passage_numbers(space, phase, unit))
     rows = rewritten = 0
     outputs = {"overlay": path}
     facts: dict[str, Any] = {}
     with ExitStack() as files:
         writer = files.enter_context(OverlayWriter(path, pipeline.schema))
         exchange = side = None
-        mapped = 0
+        mapped = passages = 0
         if pipeline.mapper is not None:
             outputs["rows"] = space.folder.exchange(phase.name, unit, attempt)
             exchange = files.enter_context(ExchangeWriter(outputs["rows"], pipeline.mapper.schema()))
@@ -174,10 +177,12 @@ def run_pass(
             outcome = pipeline.run(record, unread)
             writer.append(outcome.overlay)
             if exchange is not None and outcome.mapped is not None:
-                exchange.append(outcome.mapped.records, outcome.mapped.partitions)
-                mapped += outcome.mapped.documents
-                if side is not None and outcome.mapped.side is not None:
-                    side.append(outcome.mapped.side, np.zeros(outcome.mapped.side.num_rows, np.int64))
+                emitted = numbered(outcome.mapped, unit, passages)
+                exchange.append(emitted.records, emitted.partitions)
+                mapped += emitted.documents
+                passages += emitted.passages or 0
+                if side is not None and emitted.side is not None:
+                    side.append(emitted.side, np.zeros(emitted.side.num_rows, np.int64))
             rows += outcome.overlay.num_rows
             rewritten += outcome.rewritten
             for bad in outcome.bad:
@@ -188,6 +193,14 @@ def run_pass(
     facts["rewritten"] = rewritten
     seals = {role: file.seal for role, file in (("rows", exchange), ("side", side)) if file is not None}
     return UnitResult(rows, outputs, counters_json(pipeline.counters), facts, seals)
+
+
+def _passage_numbers(space: Workspace, phase: Phase, unit: int) -> PassageNumbers | None:
+    """Numbers of a shard's passages, for a pass that begins with the marks of a job over them."""
+    over = phase.steps[0].over if phase.steps and phase.steps[0].kind == "job" else None
+    if over is None:
+        return None
+    return PassageNumbers.of(space.view(unit, before=phase).batches([over]), over, unit)
 
 
 def run_reduce(
@@ -274,8 +287,7 @@ def pass_columns(plan: Plan, phase: Phase) -> list[str]:
     wanted = [SIZE if _sizes_are_enough(plan, phase) else TEXT]
     written: set[str] = set()
     for step in phase.steps:
-        # The columns of a job were for its mapper, in the pass before; its marks need those of its `when`.
-        needed = step.reads if step.kind != "job" else sorted(parse(step.when).columns) if step.when else ()
+        needed = step.reads if step.kind != "job" else _mark_columns(plan, step)
         wanted += [c for c in needed if c not in written]
         written |= step.writes.keys()
     if phase.job is not None:
@@ -283,6 +295,14 @@ def pass_columns(plan: Plan, phase: Phase) -> list[str]:
     if plan.language is not None and plan.language not in written and known_before(plan, phase):
         wanted.append(plan.language)
     return [c for c in dict.fromkeys(wanted) if c != "doc"]
+
+
+def _mark_columns(plan: Plan, step: StepPlan) -> Sequence[str]:
+    """What a job's marks look at: the columns of a job were for its mapper, in the pass before; its marks need those of its
+    `when`, and one over passages the spans."""
+    if step.over is not None:
+        return sorted(mark_reads(Beside.of(plan.steps_before(step.name), step.over), step.when))
+    return sorted(parse(step.when).columns) if step.when is not None else ()
 
 
 def _sizes_are_enough(plan: Plan, phase: Phase) -> bool:
@@ -313,27 +333,34 @@ def run_count(space: Workspace, phase: Phase, unit: int, report: Report) -> Unit
     output = space.plan.output(phase.output or "")
     counts: dict[str, tuple[int, int]] = {}
     rows = 0
-    for record in _selected(space, output, unit, [SIZE]):
+    fates = Fates()
+    for record, _ in _selected(space, output, unit, [SIZE], fates):
         count_rows(_partition(output, record), record.column(SIZE), counts)
         rows += record.num_rows
     report(rows, 0)
-    return UnitResult(rows, {}, {"steps": []}, {"counts": {k: list(v) for k, v in sorted(counts.items())}})
+    facts: dict[str, Any] = {"counts": {k: list(v) for k, v in sorted(counts.items())}}
+    if output.unit is not None:
+        facts["passages"] = fates.as_dict()
+    return UnitResult(rows, {}, {"steps": []}, facts)
 
 
 def _selected(
-    space: Workspace, output: OutputPlan, shard: int, columns: Sequence[str]
-) -> Iterator[pa.RecordBatch]:
-    """Living rows of a shard that pass the output's `where`."""
+    space: Workspace, output: OutputPlan, shard: int, columns: Sequence[str], fates: Fates | None = None
+) -> Iterator[tuple[pa.RecordBatch, npt.NDArray[np.int64]]]:
+    """Rows of a shard that are published, with their numbers: living documents, or passages of theirs, that pass the
+    output's `where`. fates: counts what became of passages."""
     where = parse(output.where) if output.where is not None else None
-    wanted = [*columns, *(sorted(where.columns) if where is not None else ())]
-    if output.partition_by is not None:
-        wanted.append(output.partition_by)
-    for record in space.view(shard).batches(list(dict.fromkeys(wanted))):
-        if where is None:
-            yield record
-        else:
-            inside = where.evaluate(record).fill_null(False)
-            yield record.filter(inside)
+    wanted = [*columns, *([output.partition_by] if output.partition_by is not None else [])]
+    asked = sorted(where.columns) if where is not None else []
+    if output.unit is not None:
+        beside = Beside.of(space.plan.steps, output.unit)
+        needed = beside.needs({*wanted, *asked}) - {SOURCE_DOC} | {SIZE}
+        records = space.view(shard).batches(sorted(needed))
+        yield from exploded(records, beside, wanted, where, shard, fates)
+        return
+    for record in space.view(shard).batches(list(dict.fromkeys([*wanted, *asked]))):
+        chosen = record if where is None else record.filter(where.evaluate(record).fill_null(False))
+        yield chosen, doc_numbers(chosen)
 
 
 def _partition(output: OutputPlan, record: pa.RecordBatch) -> pa.StringArray | None:
@@ -343,12 +370,12 @@ def _partition(output: OutputPlan, record: pa.RecordBatch) -> pa.StringArray | N
 def run_exchange(space: Workspace, phase: Phase, unit: int, attempt: str, report: Report) -> UnitResult:
     """The kept rows of one shard, as they will be published, each under the row group it goes to."""
     output = space.plan.output(phase.output or "")
-    schema = exchange_schema(published_schema(output.columns, available_schema(space), output.preset))
+    schema = exchange_schema(_schema_of(space, output))
     path = space.folder.exchange(phase.name, unit, attempt)
     rows = 0
     with ExchangeWriter(path, schema) as writer:
-        for docs, published, groups in _published_rows(space, output, space.layout(output.name), unit):
-            writer.append(pa.RecordBatch.from_arrays([docs, *published.columns], schema=schema), groups)
+        for numbers, published, groups in _published_rows(space, output, space.layout(output.name), unit):
+            writer.append(pa.RecordBatch.from_arrays([numbers, *published.columns], schema=schema), groups)
             rows += published.num_rows
             report(published.num_rows, int(published.nbytes))
     return UnitResult(rows, {"rows": path}, {"steps": []}, seals={"rows": writer.seal})
@@ -357,6 +384,20 @@ def run_exchange(space: Workspace, phase: Phase, unit: int, attempt: str, report
 def exchange_schema(published: pa.Schema) -> pa.Schema:
     """`__doc`, by which rows are sorted, and the published columns."""
     return pa.schema([pa.field("__doc", pa.int64(), nullable=False), *published])
+
+
+def _schema_of(space: Workspace, output: OutputPlan) -> pa.Schema:
+    """Types of an output's columns."""
+    return published_schema(output.columns, _available(space, output)[0], output.preset)
+
+
+def _available(space: Workspace, output: OutputPlan) -> tuple[pa.Schema, str | None]:
+    """The columns that an output can have, and which of them holds the language."""
+    available = available_schema(space)
+    if output.unit is None:
+        return available, space.plan.language
+    beside = Beside.of(space.plan.steps, output.unit)
+    return passage_schema(available, beside), beside.language or space.plan.language
 
 
 def available_schema(space: Workspace) -> pa.Schema:
@@ -391,7 +432,7 @@ def run_write(
     output = space.plan.output(phase.output or "")
     layout = space.layout(output.name)
     facts = {"curate": __version__, "config": space.plan.config, "output": output.provenance()}
-    schema = published_schema(output.columns, available_schema(space), output.preset)
+    schema = _schema_of(space, output)
     schema = schema.with_metadata(provenance(facts))
     target.parent.mkdir(parents=True, exist_ok=True)
     if output.exchanged:
@@ -428,22 +469,21 @@ def _rows_in_order(
 def _published_rows(
     space: Workspace, output: OutputPlan, layout: FileLayout, unit: int
 ) -> Iterator[tuple[pa.Int64Array, pa.RecordBatch, npt.NDArray[np.int64]]]:
-    """The kept rows of one shard as they will be published: doc, columns, and the row group each one goes to."""
-    plan = space.plan
-    available = available_schema(space)
+    """The kept rows of one shard as they will be published: number, columns, and the row group each one goes to."""
+    available, language = _available(space, output)
     schema = published_schema(output.columns, available, output.preset)
-    wanted = needed_columns(output.columns, available, plan.language)
+    wanted = needed_columns(output.columns, available, language)
     shard = space.manifest.shards[unit]
     starts = np.asarray(space.file_starts(shard))
     names = pa.array([space.manifest.files[f].path for f in shard.files], pa.string())
     seen: dict[str, int] = {}
-    for record in _selected(space, output, unit, [*wanted, SIZE]):
+    for record, numbers in _selected(space, output, unit, [*wanted, SIZE]):
         docs = doc_numbers(record)
         sizes = record.column(SIZE).to_numpy(zero_copy_only=False)
-        groups = row_groups(layout, output, unit, _partition(output, record), docs, sizes, seen)
+        groups = row_groups(layout, output, unit, _partition(output, record), numbers, sizes, seen)
         paths = names.take(pa.array(np.searchsorted(starts, docs & 0xFFFFFFFF, side="right") - 1))
-        published = published_batch(record, output.columns, schema, plan.language, paths)
-        yield record.column("doc"), published, groups
+        published = published_batch(record, output.columns, schema, language, paths)
+        yield pa.array(numbers), published, groups
 
 
 def _bad_row(bad: BadRecord, step: str) -> BadRow:
