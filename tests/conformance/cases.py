@@ -28,10 +28,10 @@ from curate.stages import kind, load, names
 from filters.ner.teachers.teacher import COLUMNS
 from lid.registry import MODELS
 from tests.filters.ner.pipelines import ruler
+from tests.llm_server import LlmServer
 
 #: A spaCy pipeline that is made when it is needed.
 PIPELINE = Path(tempfile.gettempdir()) / f"curate-test-pipeline-{os.getpid()}"
-from tests.llm_server import LlmServer
 
 #: Environment variable with the address of a server that answers as long as the process lives, begun when it is needed.
 JUDGE = "CURATE_TEST_JUDGE"
@@ -42,6 +42,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "filters.datatrove": {"filter": "datatrove.pipeline.filters.SamplerFilter"},
     "filters.decontaminate": {"sets": [str(Path(__file__).with_name("test_set.jsonl"))]},
     "filters.length": {"min_chars": 20},
+    "filters.ner_llm": {"model": "toy", "server": {"base_url": f"${JUDGE}"}},
     "filters.ner_merge": {"teachers": ["teacher", "other"]},
     "filters.ner_spacy": {"model": str(PIPELINE)},
     "filters.llm_judge": {"model": "toy", "server": {"base_url": f"${JUDGE}"}},
@@ -111,6 +112,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
         }
     ],
     "filters.decontaminate": [{"n": 4, "max_ngrams": 8}],
+    "filters.ner_llm": [{"answer": "json", "types": ["city"], "max_characters": 900, "max_invalid_frac": 1}],
     "filters.ner_merge": [{"grounding": "all", "unanswered": "keep"}],
     "filters.ner_spacy": [{"model": None, "models": {"deu_Latn": str(PIPELINE)}, "batch": 1}],
     "filters.passages": [{"max_tokens": 1}, {"max_tokens": 7}],
@@ -217,6 +219,10 @@ def opened(case: Case, scratch: Path) -> AnyStep:
 def _opinion(request: dict[str, Any], number: int) -> str:
     """By the length of the prompt, which comes to no score one time in seven."""
     size = len(request["messages"][0]["content"]) + request["seed"]
+    if "named entities" in request["messages"][0]["content"]:
+        if '{"entities"' not in request["messages"][0]["content"]:
+            return '("committee", "ORG")\n("the", "x")'
+        return "no idea" if size % 7 == 0 else '{"entities": [{"text": "the", "type": "city"}]}'
     return ("no idea", "Score: 2", '{"score": 3}')[2 if "response_format" in request else size % 7 > 0]
 
 
