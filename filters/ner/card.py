@@ -22,6 +22,9 @@ from filters.ner.types import CORE, TypeMap
 
 #: Column of spans without a core type.
 _OTHER: Final = "other"
+#: Columns of `filters.ner_judge`, and how they begin where a run did not publish them under other names.
+_JUDGED: Final = ("faithfulness", "completeness", "missing", "wrong")
+_JUDGE: Final = "judge__"
 #: Configuration of all languages together.
 ALL: Final = "all"
 
@@ -29,11 +32,12 @@ ALL: Final = "all"
 @dataclass
 class Counts:
     """What was written. rows: language → part → rows. types: language → core type → spans. labels: standard type → spans.
-    judged: language → what the judge found."""
+    judged: language → what the judge found: sums, and `texts` and `entities` that were judged."""
 
     rows: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     types: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     labels: Counter[str] = field(default_factory=Counter)
+    judged: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     @property
     def total_rows(self) -> int:
@@ -52,6 +56,19 @@ class Counts:
                 core = None if standard is None else types.cores[standard]
                 self.types[language][core or _OTHER] += 1
                 self.labels[standard or _OTHER] += 1
+            self._add_judgement(language, row)
+
+    def _add_judgement(self, language: str, row: Mapping[str, Any]) -> None:
+        found = {key: row[name] for key in _JUDGED for name in row if name in (key, f"{_JUDGE}{key}")}
+        if found.get("faithfulness") is None or found.get("completeness") is None:
+            return
+        sums = self.judged[language]
+        sums["texts"] += 1
+        sums["entities"] += len(row["spans"] or ())
+        sums["faithfulness"] += found["faithfulness"]
+        sums["completeness"] += found["completeness"]
+        sums["missing"] += len(found.get("missing") or ())
+        sums["wrong"] += len(found.get("wrong") or ())
 
 
 def dataset_card(counts: Counts, schema: pa.Schema, title: str, license: str | None) -> str:
@@ -139,11 +156,35 @@ def _body(counts: Counts, schema: pa.Schema, title: str) -> str:
     )
     lines += ["", "## Types", ""]
     lines += _table(("type", "entities"), counts.labels.most_common())
+    if counts.judged:
+        lines += ["", "## Judged", "", _judge_note(schema), ""]
+        lines += _table(
+            ("language", "texts", "faithfulness", "completeness", "missing", "wrong", "of entities"),
+            (
+                (name, sums["texts"], *_means(sums), sums["missing"], sums["wrong"], sums["entities"])
+                for name, sums in sorted(counts.judged.items())
+            ),
+        )
     lines += ["", "## Columns", "", *(f"- `{name}`" for name in schema.names)]
     first = min(counts.rows) if counts.rows else ALL
     lines += ["", "## Loading", "", "```python", "from datasets import load_dataset", ""]
     lines += [f'data = load_dataset("PATH/TO/THIS/FOLDER", {_quoted(folder_name(first))})', "```", ""]
     return "\n".join(lines)
+
+
+def _means(sums: Counter[str]) -> tuple[str, str]:
+    """Mean faithfulness and completeness."""
+    return f"{sums['faithfulness'] / sums['texts']:.2f}", f"{sums['completeness'] / sums['texts']:.2f}"
+
+
+def _judge_note(schema: pa.Schema) -> str:
+    """Who judged, if the column says it."""
+    for name in ("faithfulness", f"{_JUDGE}faithfulness"):
+        facts = schema.field(name).metadata if name in schema.names else None
+        if facts and b"curate.model" in facts:
+            model = facts[b"curate.model"].decode()
+            return f"By the language model {model}, on a sample of each language; 1 is worst, 5 best."
+    return "By a language model, on a sample of each language; 1 is worst, 5 best."
 
 
 def _kinds(types: Counter[str], kinds: Sequence[str]) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ entry.
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
@@ -42,6 +43,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "filters.datatrove": {"filter": "datatrove.pipeline.filters.SamplerFilter"},
     "filters.decontaminate": {"sets": [str(Path(__file__).with_name("test_set.jsonl"))]},
     "filters.length": {"min_chars": 20},
+    "filters.ner_judge": {"model": "toy", "server": {"base_url": f"${JUDGE}"}},
     "filters.ner_llm": {"model": "toy", "server": {"base_url": f"${JUDGE}"}},
     "filters.ner_merge": {"teachers": ["teacher", "other"]},
     "filters.ner_spacy": {"model": str(PIPELINE)},
@@ -112,6 +114,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
         }
     ],
     "filters.decontaminate": [{"n": 4, "max_ngrams": 8}],
+    "filters.ner_judge": [{"answer": "schema", "max_invalid_frac": 1}],
     "filters.ner_llm": [{"answer": "json", "types": ["city"], "max_characters": 900, "max_invalid_frac": 1}],
     "filters.ner_merge": [{"grounding": "all", "unanswered": "keep"}],
     "filters.ner_spacy": [{"model": None, "models": {"deu_Latn": str(PIPELINE)}, "batch": 1}],
@@ -219,6 +222,9 @@ def opened(case: Case, scratch: Path) -> AnyStep:
 def _opinion(request: dict[str, Any], number: int) -> str:
     """By the length of the prompt, which comes to no score one time in seven."""
     size = len(request["messages"][0]["content"]) + request["seed"]
+    if "Faithfulness" in request["messages"][0]["content"]:
+        found = {"faithfulness": 1 + size % 5, "completeness": 3, "missing": ["the", "x"], "wrong": [1, 9]}
+        return "no idea" if "response_format" in request and size % 7 == 0 else json.dumps(found)
     if "named entities" in request["messages"][0]["content"]:
         if '{"entities"' not in request["messages"][0]["content"]:
             return '("committee", "ORG")\n("the", "x")'
@@ -242,9 +248,17 @@ def record(texts: Sequence[str], start: int = 0) -> pa.RecordBatch:
             LANGUAGE: pa.array([_LANGUAGES[row % len(_LANGUAGES)] for row in rows], pa.string()),
             "lid__prob": pa.array([None if row % 7 == 6 else row % 5 / 4 for row in rows], pa.float32()),
             "teacher__mentions": _mentions(("committee", "the", "桥", "absent", ""), rows, 5),
+            "ner__spans": _spans(texts),
             "other__mentions": _mentions(("The committee of", "the"), rows, 3),
         }
     )
+
+
+def _spans(texts: Sequence[str]) -> pa.Array:
+    """One in each text, of its first characters; every so often none is known."""
+    place = pa.struct([("start", pa.int32()), ("end", pa.int32()), ("label", pa.string())])
+    found = [None if n % 4 == 0 else [{"start": 0, "end": min(3, n), "label": "x"}] for n in map(len, texts)]
+    return pa.array(found, pa.list_(place))
 
 
 def _mentions(words: Sequence[str], rows: range, gap: int) -> pa.Array:

@@ -52,15 +52,20 @@ _MOST: Final = 200_000
 
 def read_answer(answer: str, form: Form, cut_off: bool) -> Said:
     """What the answer says."""
-    text = _THINKING.sub("", answer[:_MOST])
-    fenced = _FENCE.match(text)
-    text = (fenced[1] if fenced else text).strip()
+    text = without_wrapping(answer)
     found, clean, complete = _tuples(text) if form == "tuples" else _json(text)
     if found is None:
         return Said(None, MALFORMED)
     if cut_off or not complete:
         return Said(found or None, CUT_OFF)
     return Said(found, OK if clean else REPAIRED)
+
+
+def without_wrapping(answer: str) -> str:
+    """An answer without the reasoning before it, and without a Markdown fence around it."""
+    text = _THINKING.sub("", answer[:_MOST])
+    fence = _FENCE.match(text)
+    return (fence[1] if fence else text).strip()
 
 
 Read = tuple[list[Mention] | None, bool, bool]  # mentions, as asked for, complete
@@ -112,7 +117,7 @@ def _lenient(text: str) -> Read:
     if start < 0:
         return ([] if text.casefold() in _NONE and text else None), False, True
     body = text[start : max(text.rfind("}"), text.rfind("]")) + 1] or text[start:]
-    value = _mended(body)
+    value = mended(body)
     if value is not None:
         found = _entities(value)
         if found is not None:
@@ -120,7 +125,7 @@ def _lenient(text: str) -> Read:
     return _each(text[start:])
 
 
-def _mended(text: str) -> Any:
+def mended(text: str) -> Any:
     """The value of JSON with commas too many, control characters, or Python's notation; None if it is not even that."""
     for candidate in (text, _COMMA.sub(r"\1", text)):
         try:
@@ -154,7 +159,7 @@ def _each(text: str) -> Read:
             depth -= 1
             if begin >= 0:
                 part = text[begin : at + 1]
-                some = _entities(_mended(part))
+                some = _entities(mended(part))
                 if some:
                     found += some
                     read += 1
