@@ -171,6 +171,7 @@ class Attach(_Compared):
     """Each pair once, with the evidence of `doc`, to the group of `other`."""
 
     name = "attach"
+    passing = True
 
     def schema(self) -> pa.Schema:
         return EDGE.append(pa.field(EVIDENCE, self._evidence.type, nullable=False))
@@ -303,6 +304,7 @@ class Fetch(_Compared):
     """Clusters, with the survivor's evidence where the similarity to it is unknown, to the group of `doc`."""
 
     name = "fetch"
+    passing = True
 
     def schema(self) -> pa.Schema:
         return FOUND.append(pa.field(EVIDENCE, self._evidence.type))
@@ -322,15 +324,9 @@ class Fetch(_Compared):
 
 
 class Measure(_Compared):
-    """The similarity to the survivor where it was unknown; to the shard of each document, or to one unit if exported."""
+    """The similarity to the survivor where it was unknown; to the shard of each document."""
 
     name = "measure"
-
-    def __init__(
-        self, groups: int, evidence: Evidence, published: Published | None = None, *, exported: bool = False
-    ) -> None:
-        super().__init__(groups, evidence, published)
-        self._exported = exported
 
     def schema(self) -> pa.Schema:
         return FOUND
@@ -345,7 +341,7 @@ class Measure(_Compared):
             missing = part.column("survivor").is_null().to_numpy(zero_copy_only=False)
             column = pa.array(alike, mask=missing)
             found = part.select(FOUND.names).set_column(5, FOUND.field(5), column)
-            yield named(found, self._published, unit), np.zeros_like(docs) if self._exported else docs >> 32
+            yield named(found, self._published, unit), docs >> 32
 
 
 def _unknown(batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:

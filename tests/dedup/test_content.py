@@ -53,8 +53,8 @@ def test_blocks_without_anything_special_are_taken_as_they_are(
     odd: str, text: str, times: int, place: int
 ) -> None:
     whole = text * times
-    texts = [whole[:place] + odd + whole[place:], whole]
-    plain = [" ".join(one.replace("\u200b", " ").split()) for one in texts]
+    texts: list[str | None] = [whole[:place] + odd + whole[place:], whole]
+    plain: list[str | None] = [" ".join((one or "").replace("\u200b", " ").split()) for one in texts]
     assert keys(texts, whitespace=True) == keys(plain, whitespace=False)
 
 
