@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from curate.core.errors import error
 from curate.core.suggest import did_you_mean, or_list
 from filters.encoders.encoder import MOST_CHARACTERS
+from filters.heads.outputs import Output
 
 SHIPPED: Final = Path(__file__).parent / "shipped"
 
@@ -45,7 +46,10 @@ class Labels(_Part):
 
 
 class Card(_Part):
-    """A head's card. layers: widths from the encoder's to 1. metrics: by name. weights_sha256: of the file beside it."""
+    """A head's card. layers: widths from the encoder's to 1. metrics: by name. weights_sha256: of the file beside it.
+
+    output: what becomes of the last layer's values (`filters.heads.outputs`); classes: the label of each, if it is `mean`.
+    """
 
     format: Literal[1]
     name: str
@@ -53,6 +57,8 @@ class Card(_Part):
     encoder: TrainedOn
     layers: tuple[Positive, ...] = Field(min_length=2)
     labels: Labels
+    output: Output = "linear"
+    classes: tuple[float, ...] = ()
     metrics: dict[str, float]
     data: str
     recipe: str

@@ -7,7 +7,9 @@ entry.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,18 @@ from curate.running.contract import AnyStep
 from curate.running.task import build_step
 from curate.stages import kind, load, names
 from lid.registry import MODELS
+from tests.llm_server import LlmServer
+
+#: Environment variable with the address of a server that answers as long as the process lives, begun when it is needed.
+JUDGE = "CURATE_TEST_JUDGE"
+_serving = ExitStack()
 
 #: Options of steps that cannot be built without.
 REQUIRED: dict[str, dict[str, Any]] = {
     "filters.datatrove": {"filter": "datatrove.pipeline.filters.SamplerFilter"},
     "filters.decontaminate": {"sets": [str(Path(__file__).with_name("test_set.jsonl"))]},
     "filters.length": {"min_chars": 20},
+    "filters.llm_judge": {"model": "toy", "server": {"base_url": f"${JUDGE}"}},
     "filters.regex": {"pattern": "[#•]"},
     "filters.sample": {"rate": 0.5},
     "filters.select": {"expression": "lid__prob >= 0.5 or source == 'wiki'"},
@@ -39,6 +47,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
 MORE: dict[str, list[dict[str, Any]]] = {
     "filters.select": [{"expression": "matches(text, '^T') and not lid__lang = 'deu_Latn'"}],
     "filters.quality": [{"min_score": 0.9, "unscored": "drop", "max_characters": 50}],
+    "filters.llm_judge": [{"answer": "json", "reason": False, "samples": 3, "max_invalid_frac": 1}],
     "filters.gopher_quality": [
         {"stop_words": ["the", "of", "der", "die"], "min_words": None},
         {"stop_words": {"deu_Latn": ["der", "die"]}, "min_words": 2, "max_words": 100},
@@ -183,9 +192,17 @@ def cases() -> list[Case]:
 
 def opened(case: Case, scratch: Path) -> AnyStep:
     """The step, opened as a worker opens it."""
+    if "server" in case.options and JUDGE not in os.environ:
+        os.environ[JUDGE] = _serving.enter_context(LlmServer(_opinion)).url
     step = case.build()
-    step.open(Context(models=models_folder(), scratch=scratch, offline=True))
+    step.open(Context(models=models_folder(), scratch=scratch, offline=True, cache=scratch))
     return step
+
+
+def _opinion(request: dict[str, Any], number: int) -> str:
+    """By the length of the prompt, which comes to no score one time in seven."""
+    size = len(request["messages"][0]["content"]) + request["seed"]
+    return ("no idea", "Score: 2", '{"score": 3}')[2 if "response_format" in request else size % 7 > 0]
 
 
 def record(texts: Sequence[str], start: int = 0) -> pa.RecordBatch:
