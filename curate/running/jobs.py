@@ -30,6 +30,10 @@ class MapperStep:
         self._when = parse(plan.when) if plan.when is not None else None
         self._mapper = mapper
 
+    @property
+    def entering(self) -> bool:
+        return self._mapper.entering
+
     def schema(self) -> pa.Schema:
         return self._mapper.schema()
 
@@ -37,7 +41,7 @@ class MapperStep:
         return self._mapper.side_schema()
 
     def emit(self, batch: DocBatch) -> Mapped:
-        """What the job's reduce phases need of the living rows of a batch."""
+        """What the job's reduce phases need of a batch."""
         if self._when is not None:
             inside = self._when.evaluate(batch.record).fill_null(False)
             batch = batch.filter(inside.to_numpy(zero_copy_only=False))

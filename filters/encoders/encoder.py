@@ -24,6 +24,10 @@ from curate.core.models import sha256
 MOST_CHARACTERS: Final = 1 << 16
 
 
+#: What decides an encoder's vectors beside its files, by name: pooling, prefix.
+Settings = Mapping[str, str | int | bool]
+
+
 class Encoded(NamedTuple):
     """What an encoder makes of texts, row for row."""
 
@@ -36,7 +40,7 @@ class Encoder(Protocol):
     """A frozen model. Cheap to make; `open` loads it, once per process.
 
     languages: those it was trained on, None if it does not say. dimensions: of a vector. max_tokens: it reads no more.
-    libraries: modules whose version decides its output.
+    libraries: modules whose version decides its output. settings: what decides it beside these and the files.
     """
 
     name: str
@@ -44,6 +48,9 @@ class Encoder(Protocol):
     max_tokens: int
     languages: frozenset[str] | None
     libraries: tuple[str, ...]
+
+    @property
+    def settings(self) -> Settings: ...
 
     def files(self) -> Mapping[str, Path]:
         """The files that decide its output, by role; E502 or E504 if they are not there."""

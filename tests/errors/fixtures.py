@@ -45,6 +45,8 @@ from curate.running.driver import run_config
 from curate.running.progress import Progress
 from curate.running.run import locked
 from curate.views.explain import explain
+from filters.encoders.cache import recipe_of
+from filters.encoders.usem3 import Usem3
 from filters.heads.card import TrainedOn, read_card, weights_path
 from filters.heads.head import write_head
 from filters.ner.conll import read_tagged
@@ -141,6 +143,12 @@ def _unknown_model(place: Place) -> None:
 @provokes("C209")
 def _no_index(place: Place) -> None:
     place.check("steps: [{use: dedup.exact, against: [index/2025]}]\n")
+
+
+@provokes("C220")
+def _too_many_files(place: Place) -> None:
+    place.documents()
+    prepare(Request(place.write("input: {path: data/*.parquet}\nexecution: {max_files: 1}\n")))
 
 
 @provokes("R307")
@@ -259,6 +267,14 @@ def _head_of_another_encoder(place: Place) -> None:
     other = card.model_copy(update={"encoder": TrainedOn(name="arctic", checksum="0" * 64, max_characters=9)})
     head = write_head([(np.zeros((1, 512)), np.zeros(1))], other, place.folder)
     place.check(f"steps: [{{use: filters.quality, head: {head}}}]")
+
+
+@provokes("E510")
+def _stranger_in_a_cache(place: Place) -> None:
+    folder = recipe_of(Usem3(), 9).folder(place.folder / "shared")
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").touch()
+    place.check("steps: [{use: filters.quality, max_characters: 9, cache: shared}]")
 
 
 @provokes("E520")

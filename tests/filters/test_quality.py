@@ -15,6 +15,7 @@ from curate.core.batch import DocBatch
 from curate.core.errors import CurateError
 from curate.core.models import models_folder
 from curate.core.stage import Context
+from filters.encoders.usem3 import Usem3
 from filters.heads.card import TrainedOn, read_card, weights_path
 from filters.heads.head import write_head
 from filters.quality import Quality, QualityConfig
@@ -108,9 +109,9 @@ def test_scores_do_not_depend_on_the_batch(tmp_path: Path) -> None:
 def test_a_score_that_is_no_number_fails_its_row(tmp_path: Path) -> None:
     """Weights that overflow for one side of the space: those rows fail, the others have scores."""
     card = read_card(weights_path("edu-usem3"))
-    step = opened(tmp_path)
-    texts = pa.array([LESSON, AD])
-    vectors = step._encoder.encode(texts, 2000).embeddings
+    encoder = Usem3()
+    encoder.open()
+    vectors = encoder.encode(pa.array([LESSON, AD]), 2000).embeddings
     weights = np.where(vectors[0] > vectors[1], np.sign(vectors[0]), 0)[None, :] * np.float32(3e38)
     exact = vectors.astype(np.float64) @ weights[0]
     assert (np.abs(exact) > 3.4e38).tolist() == [True, False]
