@@ -39,9 +39,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Derive bounds by language, and show what each rule would drop.",
     ),
     "dedup": ("curate.commands.dedup", "Look at what a deduplication compared; derive weights."),
+    "annotate": ("curate.commands.annotate", "Make labels: documents drawn and judged by language models."),
+    "train": ("curate.commands.train", "Train a head on labels: what `filters.quality` scores with."),
+    "evaluate": ("curate.commands.evaluate", "Measure heads and teachers against labels, and each other."),
     "stages": ("curate.commands.stages", "List the steps, or describe one."),
     "schema": ("curate.commands.schema", "Print the config's JSON Schema, for editors."),
     "ner": ("filters.ner.commands", "Named entities: read gold corpora, score predictions."),
+    "heads": ("filters.heads.commands", "Heads: make them of published checkpoints."),
     "models": ("curate.models_cli", "List and fetch models."),
     "task": ("curate.commands.task", "Do one task of a run; for schedulers."),
 }
