@@ -101,6 +101,7 @@ class NerLlm(Annotator[NerLlmConfig]):
 
     Config = NerLlmConfig
     VERSION: ClassVar[int] = 1
+    SERIAL: ClassVar[bool] = True  # it asks a server with threads of its own
 
     def __init__(self, config: NerLlmConfig) -> None:
         self.config = config
