@@ -80,7 +80,8 @@ class Context:
     models: the folder that `curate models pull` fills. scratch: node-local, emptied afterwards. threads: threads that this
     process may use. offline: nothing may be fetched. unit: in a reduce phase, what the unit may look at. run: the run's
     name; words: what a word is in it. artifacts: role → checksum of the files that decide a job's output, as they were when
-    the run was planned; empty while it is.
+    the run was planned; empty while it is. cache: the run's folder for what is cached by content, None for none; snapshot:
+    names of what the step found there when the run was planned (`Caching`).
     """
 
     models: Path
@@ -91,6 +92,8 @@ class Context:
     run: str = ""
     words: Words = UNICODE
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    cache: Path | None = None
+    snapshot: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,27 @@ class Annotator(Protocol[C]):
 
 
 @runtime_checkable
+class Caching(Protocol):
+    """An annotator that keeps by content what it makes, for this run and others.
+
+    Its option `cache` says where and is in no fingerprint: what is found must be what would be made. Of what is there only
+    the snapshot counts, which the plan freezes, so a unit that is done twice finds the same.
+    """
+
+    def snapshot(self, context: Context) -> tuple[str, ...]:
+        """Names of what it may look up, as the cache stands now; before `open`, whose context then has them."""
+        ...
+
+    def begin(self) -> None:
+        """A unit begins: forget what another one left unfinished."""
+        ...
+
+    def finish(self) -> Mapping[str, int]:
+        """Every document of the unit was annotated: commit what is to be kept. Its counts by name, for the report."""
+        ...
+
+
+@runtime_checkable
 class Selector(Protocol[C]):
     """Chooses rows: `keep` is true, false, or null (which counts as false, reason `null`) for every row."""
 
@@ -186,17 +210,25 @@ class Mapped(NamedTuple):
 
     records: the first column is `doc: int64`. partitions: int64[records], from 0 to the job's `partitions` - 1.
     side: records that stay with the shard, where reduce phases can look them up. documents: how many were looked
-    at; the runner fills it in.
+    at; the runner fills it in. So it does passages: how many passages the batch's documents have, for a job over passages,
+    whose `doc` then counts these from 0.
     """
 
     records: pa.RecordBatch
     partitions: npt.NDArray[np.int64]
     side: pa.RecordBatch | None = None
     documents: int = 0
+    passages: int | None = None
 
 
 class Mapper(Protocol):
-    """The part of a job in the pass before it: documents in, records out, each for one partition."""
+    """The part of a job in the pass before it: documents in, records out, each for one partition.
+
+    entering: whether it is given every document that entered the pass, not only those that are left, with a column `drop:
+    bool` that says which are gone. Columns that these were dropped too early to have are null; nothing is marked on them.
+    """
+
+    entering: bool = False
 
     def schema(self) -> pa.Schema:
         """Of the records; the first field is `doc: int64`."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -27,11 +27,12 @@ from curate.core.columns import FAILED, REASONS, REWRITE, TEXT, qualified
 from curate.core.expression import Expression, parse
 from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES, overlay_schema
 from curate.core.plan import StepPlan
-from curate.core.stage import Annotator, Context, Mapped
+from curate.core.stage import Annotator, Caching, Context, Mapped
 from curate.running.contract import AnyStep, checked_column, checked_columns, step_fields
 from curate.running.jobs import MapperStep, Marks
 from curate.running.joined import SIZE
 from curate.running.ledger import READ, StepCounter, language_codes
+from curate.running.passages import OverPassages, PassageNumbers
 from curate.running.quarantine import BadRow
 
 NO_TEXT = "no_text"
@@ -78,7 +79,7 @@ class _Rows:
         sizes = record.column(SIZE) if sized else pc.binary_length(record.column(TEXT))
         if sized:
             record = record.drop_columns([SIZE])
-        self.batch = DocBatch(record, language=language, words=words)
+        self.batch = self._entered = DocBatch(record, language=language, words=words)
         self.doc: pa.Array = record.column("doc")
         self.incoming = self.batch.languages
         self.alive: Indices = np.arange(record.num_rows)
@@ -98,6 +99,13 @@ class _Rows:
     def spread(self, column: pa.Array) -> pa.Array:
         """A column over the living rows, stretched over all rows with nulls."""
         return column if len(column) == len(self.drop) else column.take(_inverse(self.alive, len(self.drop)))
+
+    def everything(self) -> DocBatch:
+        """All rows that entered, with what the steps wrote, null where a row was dropped before; and `drop: bool`, whether
+        it is gone."""
+        batch = self._entered.append({**self.columns, DROP: pa.array(self.drop >= 0)})
+        batch.__dict__["text_bytes"] = self.size
+        return batch
 
     def append(self, columns: Mapping[str, pa.Array]) -> None:
         self.batch = self.batch.append(dict(columns))
@@ -138,6 +146,12 @@ class _Rows:
             self.batch = self.batch.filter(~gone)
 
 
+def _caching(step: AnyStep) -> Caching | None:
+    """The step that keeps what it makes, if it is one that does; also one over passages."""
+    inner = step.step if isinstance(step, OverPassages) else step
+    return inner if isinstance(inner, Caching) else None
+
+
 class Pipeline:
     """The steps of one pass, built and opened once per process; `start_unit` begins a shard with fresh counters.
 
@@ -160,7 +174,7 @@ class Pipeline:
         self.mapper = mapper
         self._steps = steps
         self._when: list[Expression | None] = [
-            parse(p.when) if p.when is not None else None for p, _ in steps
+            parse(p.when) if p.when is not None and p.over is None else None for p, _ in steps
         ]
         self.schema = overlay_schema([f for plan, step in steps for f in step_fields(plan, step)])
         self.names = ([READ] if first else []) + [plan.name for plan, _ in steps]
@@ -168,15 +182,24 @@ class Pipeline:
         self._turns: list[AbstractContextManager[Any]] = [
             Lock() if getattr(step, "SERIAL", False) else nullcontext() for _, step in steps
         ]
-        for _, step in steps:
-            step.open(context)
+        for plan, step in steps:
+            step.open(replace(context, snapshot=plan.snapshot))
 
-    def start_unit(self, found: pa.RecordBatch | None = None) -> None:
-        """Begin a shard. found: what the job whose marks begin this pass found out about it."""
+    def start_unit(self, found: pa.RecordBatch | None = None, numbers: PassageNumbers | None = None) -> None:
+        """Begin a shard. found: what the job whose marks begin this pass found out about it; numbers: of its passages, for a
+        job over them."""
         self.counters = [StepCounter(name) for name in self.names]
         for _, step in self._steps:
             if isinstance(step, Marks):
-                step.start_unit(found)
+                step.start_unit(found, numbers)
+            elif (caching := _caching(step)) is not None:
+                caching.begin()
+
+    def finish_unit(self) -> dict[str, dict[str, int]]:
+        """End a shard: what its steps keep is committed. Step → what it counted, for the done-file."""
+        steps = [(plan.name, _caching(step)) for plan, step in self._steps]
+        counts = {name: dict(step.finish()) for name, step in steps if step is not None}
+        return {name: numbers for name, numbers in counts.items() if numbers}
 
     def run(self, record: pa.RecordBatch, bad: Sequence[BadRow] = ()) -> Outcome:
         """One batch through the steps, and counted."""
@@ -200,7 +223,7 @@ class Pipeline:
         outcome = self._outcome(rows, broken)
         outcome.counters = self._counted(rows, len(bad))
         if self.mapper is not None:
-            outcome.mapped = self.mapper.emit(rows.batch)
+            outcome.mapped = self.mapper.emit(rows.everything() if self.mapper.entering else rows.batch)
         return outcome
 
     def _read(self, rows: _Rows) -> None:
@@ -314,7 +337,7 @@ def blank_rows(text: pa.StringArray) -> Indices:
 
 def _failed_rules(plan: StepPlan, written: Mapping[str, pa.Array]) -> tuple[Indices, pa.ListArray]:
     """Rows with reasons, if the step is a filter: positions and their lists."""
-    if not plan.filters:
+    if not plan.filters or plan.over is not None:
         return np.zeros(0, np.int64), pa.array([], pa.list_(pa.string()))
     listed = written[qualified(plan.name, REASONS)]
     lengths = pc.fill_null(pc.list_value_length(listed), 0).to_numpy(zero_copy_only=False)

@@ -14,14 +14,15 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from curate.core.errors import error
-from filters.encoders.encoder import Encoded, first_characters
+from filters.encoders.encoder import Encoded, Settings, first_characters
 
 if TYPE_CHECKING:
     from filters.encoders.usem3_layers import TokenCache
@@ -52,6 +53,10 @@ class Usem3:
     max_tokens = MAX_TOKENS
     languages: frozenset[str] | None = LANGUAGES
     libraries: tuple[str, ...] = ("sentencepiece",)
+    settings: Settings = MappingProxyType({})
+
+    #: Whether `encode` may be called by several threads at once.
+    CONCURRENT: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._tokenizer: Any = None
