@@ -73,7 +73,7 @@ class NerJudge(Annotator[NerJudgeConfig]):
 
     Config = NerJudgeConfig
     VERSION: ClassVar[int] = 1
-    SERIAL: ClassVar[bool] = True  # it asks a server with threads of its own
+    SERIAL: ClassVar[bool] = True  # a call asks for as many answers at once as the server takes
 
     def __init__(self, config: NerJudgeConfig) -> None:
         self.config = config
