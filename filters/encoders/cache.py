@@ -3,8 +3,9 @@
     <folder>/embeddings/<encoder>-<digest>/encoder.json      what decides a vector: the recipe
                                           /<digest>.arrow    shards (`filters.encoders.shards`)
 
-A recipe is the encoder's name, the checksum of its files, its settings (pooling, prefix), the versions of its libraries, and
-how many characters and tokens of a text it reads. Another recipe has another folder, so vectors never mix.
+A recipe is the encoder's name, the checksum of its files, its settings (pooling, prefix), in what numbers it computes, the
+versions of its libraries, and how many characters and tokens of a text it reads. Another recipe has another folder, so
+vectors never mix.
 
 The folder may be shared by any number of runs, also at the same time. What a run may look up is frozen in its plan
 (`snapshot`), so a unit that is done twice finds the same, whatever others have written meanwhile; what it encodes becomes a
@@ -59,6 +60,7 @@ class Recipe:
     max_characters: int
     max_tokens: int
     settings: Mapping[str, Any]
+    precision: str
     libraries: Mapping[str, str]
     format: int = _FORMAT
 
@@ -84,6 +86,7 @@ def recipe_of(encoder: Encoder, max_characters: int) -> Recipe:
         max_characters,
         encoder.max_tokens,
         dict(encoder.settings),
+        encoder.precision,
         versions,
     )
 

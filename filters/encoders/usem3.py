@@ -54,6 +54,7 @@ class Usem3:
     languages: frozenset[str] | None = LANGUAGES
     libraries: tuple[str, ...] = ("sentencepiece",)
     settings: Settings = MappingProxyType({})
+    precision = "float32"
 
     def __init__(self) -> None:
         self._tokenizer: Any = None

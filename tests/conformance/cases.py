@@ -7,6 +7,9 @@ entry.
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +23,9 @@ from curate.core.stage import Annotator, Context
 from curate.running.contract import AnyStep
 from curate.running.task import build_step
 from curate.stages import kind, load, names
+from filters.registry import JQL_ENCODER
 from lid.registry import MODELS
+from tests.filters.tiny_encoders import write_gte, write_heads
 
 #: Options of steps that cannot be built without.
 REQUIRED: dict[str, dict[str, Any]] = {
@@ -34,6 +39,28 @@ REQUIRED: dict[str, dict[str, Any]] = {
     # One model, by its name and by its path, as two: the only one that needs no download.
     "lid.ensemble": {"models": ["lid.176.ftz", str(MODELS["lid.176.ftz"].path(models_folder()))]},
 }
+
+
+def _tiny_jql() -> dict[str, Any]:
+    """An encoder of the true architecture and heads, with random weights, as long as the process lives."""
+    root = Path(tempfile.mkdtemp(prefix="curate-tiny-jql-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    model, heads = write_gte(root / JQL_ENCODER), write_heads(root / "heads")
+    return {
+        "model": str(model),
+        "heads": str(heads),
+        "device": "cpu",
+        "dtype": "float32",
+        "max_tokens": 256,
+        "batch_tokens": 4096,
+    }
+
+
+#: Options by which a step can be opened that needs models which nobody has pulled.
+MODELLED: dict[str, dict[str, Any]] = {"filters.jql": _tiny_jql()}
+
+#: Columns that depend on the other rows by rounding: their encoder computes in batches.
+ROUNDED = {"gemma_score", "mistral_score", "llama_score"}
 
 #: Further options worth a run of their own.
 MORE: dict[str, list[dict[str, Any]]] = {
@@ -175,7 +202,7 @@ def steps() -> list[str]:
 
 def cases() -> list[Case]:
     return [
-        Case(name, {**REQUIRED.get(name, {}), **more})
+        Case(name, {**REQUIRED.get(name, {}), **MODELLED.get(name, {}), **more})
         for name in steps()
         for more in ({}, *MORE.get(name, ()))
     ]

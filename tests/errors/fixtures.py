@@ -46,10 +46,12 @@ from curate.running.progress import Progress
 from curate.running.run import locked
 from curate.views.explain import explain
 from filters.encoders.cache import recipe_of
+from filters.encoders.options import PackedOptions, make_encoder
 from filters.encoders.usem3 import Usem3
 from filters.heads.card import TrainedOn, read_card, weights_path
 from filters.heads.head import write_head
 from filters.ner.conll import read_tagged
+from tests.filters.tiny_encoders import write_gte
 
 
 @dataclass(frozen=True)
@@ -261,6 +263,13 @@ def _head_of_another_encoder(place: Place) -> None:
     other = card.model_copy(update={"encoder": TrainedOn(name="arctic", checksum="0" * 64, max_characters=9)})
     head = write_head([(np.zeros((1, 512)), np.zeros(1))], other, place.folder)
     place.check(f"steps: [{{use: filters.quality, head: {head}}}]")
+
+
+@provokes("E509")
+def _no_gpu(place: Place) -> None:
+    place.patch.setattr("torch.cuda.is_available", lambda: False)
+    options = PackedOptions(use="packed", model=str(write_gte(place.folder / "tiny")), device="cuda")
+    make_encoder(options).open()
 
 
 @provokes("E510")
