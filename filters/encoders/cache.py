@@ -11,9 +11,9 @@ The folder may be shared by any number of runs, also at the same time. What a ru
 (`snapshot`), so a unit that is done twice finds the same, whatever others have written meanwhile; what it encodes becomes a
 shard when the unit ends. Where a key is in several shards, the first one by name counts.
 
-Memory: 16 bytes for each row of the snapshot in every worker (1.6 GB for 100 million; 56 while they are sorted), and 8 record
-batches (34 MB of 512 values). Vectors are read when they are asked for, 4,096 rows at a time; a corpus that comes in the order in which it was
-encoded reads each once.
+Memory: 16 bytes for each row of the snapshot in every worker (1.6 GB for 100 million; 56 while they are sorted), and 8
+record batches (34 MB of 512 values). Vectors are read when they are asked for, 4,096 rows at a time; a corpus that comes in
+the order in which it was encoded reads each once.
 """
 
 from __future__ import annotations
