@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("curate.commands.run", "Run a config: read, filter, publish. Run it again to continue."),
     "check": ("curate.commands.check", "Find every fault of a config before any work starts."),
     "plan": ("curate.commands.plan", "Show what a run would do, and what it would reuse."),
+    "calibrate": ("curate.commands.calibrate", "Measure what phases cost here, for the estimates of `plan`."),
     "status": ("curate.commands.status", "Show how far a run is."),
     "cancel": ("curate.commands.cancel", "Take a run out of Slurm's queue."),
     "logs": ("curate.commands.logs", "Show the last lines of the logs of a run's tasks."),

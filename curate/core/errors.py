@@ -199,6 +199,11 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "`against:` names something that is no index, one of another step or of other parameters, or a damaged one.",
         "Name an index that the same step wrote with the same parameters, or make one with `index:`.",
     ),
+    "C220": Entry(
+        "Too many files",
+        "The run would keep more files in its run folder than `execution.max_files` allows.",
+        "Raise `execution.max_files`, or put the input into fewer and larger files.",
+    ),
     "R301": Entry(
         "Inputs have changed",
         "Files are not what they were when the run was planned: added, removed, or written anew. Of a step's own files "

@@ -11,6 +11,12 @@ config says `mode: annotate`. The reserved local columns `failed: string` (quara
 `text: string` (the rewritten text) may be returned without being declared in `writes()`.
 
 Classes may inherit from these protocols to get the defaults of the optional methods, or just have the methods.
+
+`open` is called once. After it several threads of a worker may be in `annotate`, `keep`, `mark_texts` or a mapper's `emit`
+at the same time, each with a batch of its own. So what these change must be the call's own, the thread's own
+(`threading.local`), or taken from a list and put back (`list.pop` and `append` cannot be interrupted); results must not
+depend on the order of batches. An annotator or selector that cannot be like that says `SERIAL = True`: its calls come one at
+a time.
 """
 
 from __future__ import annotations
@@ -110,10 +116,14 @@ class Rule:
 
 @runtime_checkable
 class Annotator(Protocol[C]):
-    """Adds columns. `Config` holds its options, `VERSION` is raised when the meaning of an output changes."""
+    """Adds columns. `Config` holds its options, `VERSION` is raised when the meaning of an output changes.
+
+    SERIAL: whether its batches must come one at a time.
+    """
 
     Config: type[C]
     VERSION: ClassVar[int]
+    SERIAL: ClassVar[bool] = False
 
     def __init__(self, config: C) -> None:
         """Cheap: no model is loaded and no file opened here."""
@@ -181,6 +191,7 @@ class Selector(Protocol[C]):
 
     Config: type[C]
     VERSION: ClassVar[int]
+    SERIAL: ClassVar[bool] = False
 
     def __init__(self, config: C) -> None: ...
 

@@ -5,12 +5,17 @@
 Steps see only the rows that are still alive (and inside their `when:`); what they return is put back at the rows' places
 here, so no step can lose, reorder or duplicate a document. The runner checks what a step returns: the declared columns,
 the declared types, one value per row (`curate.running.contract`).
+
+Batches do not depend on each other, so `work` may be called by several threads at once; `count` is for one of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,13 +43,14 @@ Mask = npt.NDArray[np.bool_]
 @dataclass
 class Outcome:
     """What a batch came to: its overlay rows, the rows for the quarantine, how many texts were rewritten, bytes of text
-    that entered, and what the job's mapper made of them."""
+    that entered, what the job's mapper made of them, and what each step did to them."""
 
     overlay: pa.RecordBatch
     bad: list[BadRow]
     rewritten: int
     bytes_in: int
     mapped: Mapped | None = None
+    counters: list[StepCounter] = field(default_factory=list)
 
 
 @dataclass
@@ -166,6 +172,9 @@ class Pipeline:
         self.schema = overlay_schema([f for plan, step in steps for f in step_fields(plan, step)])
         self.names = ([READ] if first else []) + [plan.name for plan, _ in steps]
         self.counters: list[StepCounter] = []
+        self._turns: list[AbstractContextManager[Any]] = [
+            Lock() if getattr(step, "SERIAL", False) else nullcontext() for _, step in steps
+        ]
         for plan, step in steps:
             step.open(replace(context, snapshot=plan.snapshot))
 
@@ -184,6 +193,17 @@ class Pipeline:
         return {name: numbers for name, numbers in counts.items() if numbers}
 
     def run(self, record: pa.RecordBatch, bad: Sequence[BadRow] = ()) -> Outcome:
+        """One batch through the steps, and counted."""
+        outcome = self.work(record, bad)
+        self.count(outcome)
+        return outcome
+
+    def count(self, outcome: Outcome) -> None:
+        """Add a batch to the unit's counters."""
+        for counter, more in zip(self.counters, outcome.counters, strict=True):
+            counter.add(more)
+
+    def work(self, record: pa.RecordBatch, bad: Sequence[BadRow] = ()) -> Outcome:
         """One batch (doc, text and what the steps read), with the bad records that lie between its rows."""
         rows = _Rows(record, self.language, self.words)
         broken: list[BadRow] = list(bad)
@@ -191,8 +211,8 @@ class Pipeline:
             self._read(rows)
         for index, (plan, step) in enumerate(self._steps):
             broken += self._apply(index, plan, step, rows)
-        self._count(rows, len(bad))
         outcome = self._outcome(rows, broken)
+        outcome.counters = self._counted(rows, len(bad))
         if self.mapper is not None:
             outcome.mapped = self.mapper.emit(rows.everything() if self.mapper.entering else rows.batch)
         return outcome
@@ -213,7 +233,8 @@ class Pipeline:
         sub = rows.batch if inside is None else rows.batch.filter(inside)
         bad: list[BadRow] = []
         if isinstance(step, Annotator):
-            returned = dict(step.annotate(sub))
+            with self._turns[index]:
+                returned = dict(step.annotate(sub))
             failed = returned.pop(FAILED, None)
             rewrite = returned.pop(REWRITE, None)
             written = checked_columns(plan, step, returned, sub)
@@ -233,7 +254,9 @@ class Pipeline:
                 sane = ~np.isin(lost, at)
                 lost, reasons = lost[sane], reasons.filter(pa.array(sane))
         else:
-            keep = checked_column(plan, "keep", step.keep(sub), pa.bool_(), sub)
+            with self._turns[index]:
+                verdicts = step.keep(sub)
+            keep = checked_column(plan, "keep", verdicts, pa.bool_(), sub)
             lost = np.flatnonzero(~pc.fill_null(keep, False).to_numpy(zero_copy_only=False))
             unknown = pc.is_null(keep).to_numpy(zero_copy_only=False)[lost]
             reasons = _one_each(pa.array(["false", "null"]).take(pa.array(unknown.astype(np.int32))))
@@ -248,10 +271,11 @@ class Pipeline:
         mask = pc.fill_null(when.evaluate(batch.record), False).to_numpy(zero_copy_only=False)
         return None if mask.all() else mask
 
-    def _count(self, rows: _Rows, bad: int) -> None:
+    def _counted(self, rows: _Rows, bad: int) -> list[StepCounter]:
+        counters = [StepCounter(name) for name in self.names]
         column = rows.columns.get(self.language, rows.incoming) if self.language else None
         languages, codes = language_codes(column, len(rows.drop))
-        for counter, seen in zip(self.counters, rows.seen, strict=True):
+        for counter, seen in zip(counters, rows.seen, strict=True):
             counter.count(
                 languages,
                 codes[seen.alive],
@@ -263,7 +287,8 @@ class Pipeline:
                 reasons=seen.reasons,
             )
         if bad:
-            self.counters[0].count_unreadable(bad)
+            counters[0].count_unreadable(bad)
+        return counters
 
     def _outcome(self, rows: _Rows, bad: list[BadRow]) -> Outcome:
         names = pa.array([*self.names, QUARANTINED])

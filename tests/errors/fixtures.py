@@ -147,6 +147,12 @@ def _no_index(place: Place) -> None:
     place.check("steps: [{use: dedup.exact, against: [index/2025]}]\n")
 
 
+@provokes("C220")
+def _too_many_files(place: Place) -> None:
+    place.documents()
+    prepare(Request(place.write("input: {path: data/*.parquet}\nexecution: {max_files: 1}\n")))
+
+
 @provokes("R307")
 def _no_run(place: Place) -> None:
     find_run("web")
