@@ -44,7 +44,6 @@ class Cached:
 
     name, max_tokens, languages, libraries = "cached", 1, None, ()
     settings: Mapping[str, str] = {}
-    precision = "float32"
 
     def __init__(self, dimensions: int) -> None:
         self.dimensions = dimensions

@@ -41,7 +41,8 @@ use_kernel_cache()
 from filters.encoders.usem3 import LANGUAGES, Usem3  # noqa: E402  # after the path is set
 from filters.heads.card import weights_path  # noqa: E402  # after the path is set
 from filters.heads.head import read_head  # noqa: E402  # after the path is set
-from scripts.train_edu_head import documents, spearman  # noqa: E402  # after the path is set
+from filters.heads.training.labels import read_labels  # noqa: E402  # after the path is set
+from filters.heads.training.measures import spearman  # noqa: E402  # after the path is set
 
 #: Sentences that make a document of NTREX.
 SENTENCES = 20
@@ -180,7 +181,7 @@ def main(
     if translations or judged:
         return
     if scored:
-        texts = documents(scored)[0]
+        texts = read_labels(str(scored), text="text", columns=["score"], language=None).texts.to_pylist()
     else:
         texts = pq.read_table(ROOT / "data/sample/docs-00001.parquet", columns=["text"])["text"].to_pylist()
     speed([text[:characters] for text in texts[:count]], threads)

@@ -34,16 +34,16 @@ import pyarrow as pa
 from pydantic import Field
 
 from curate.core.batch import DocBatch
-from curate.core.columns import FAILED, TEXT
-from curate.core.errors import CurateError, Problem, error
-from curate.core.stage import Annotator, Context, Resources
+from curate.core.columns import FAILED
+from curate.core.errors import error
+from curate.core.stage import Context, StageConfig
 from filters.encoders.encoder import MOST_CHARACTERS
-from filters.encoders.options import MOST_TOKENS, PackedOptions, described, make_encoder
+from filters.encoders.options import MOST_TOKENS, Options, PackedOptions
 from filters.registry import JQL_ENCODER, JQL_HEADS, JQL_TEACHERS
-from filters.scoring import CacheOption, Scorer, score_columns, scoring_files, scoring_snapshot
+from filters.scoring import CACHE, CacheOption, ScoringStep, score_columns
 
 
-class JqlConfig(CacheOption):
+class JqlConfig(StageConfig):
     """Options of `filters.jql`."""
 
     LOCATIONS: ClassVar[tuple[str, ...]] = ("heads", "cache")
@@ -66,77 +66,29 @@ class JqlConfig(CacheOption):
         131_072, ge=1, le=1 << 24, description="Tokens that go through the model together."
     )
 
+    cache: CacheOption = CACHE
+
     def encoder(self) -> PackedOptions:
         given = self.model_dump(exclude={"heads", "cache"})
         return PackedOptions.model_validate({"use": "packed", "pooling": "cls", "normalize": True, **given})
 
 
-class Jql(Annotator[JqlConfig]):
+class Jql(ScoringStep[JqlConfig]):
     """Scores documents as JQL does: one multilingual encoder, three educational heads."""
 
     Config = JqlConfig
     VERSION: ClassVar[int] = 1
 
-    def __init__(self, config: JqlConfig) -> None:
-        self.config = config
-        self._scorer: Scorer | None = None
+    def encoder_options(self) -> Options:
+        return self.config.encoder()
 
-    def resources(self) -> Resources:
-        memory = make_encoder(self.config.encoder()).memory_gb()
-        return Resources(memory_gb=memory, gpus=int(self.config.device == "cuda"))
+    def cache_option(self) -> str | bool:
+        return self.config.cache
 
-    def reads(self) -> frozenset[str]:
-        return frozenset({TEXT})
+    def max_characters(self) -> int:
+        return MOST_CHARACTERS
 
-    def writes(self) -> Mapping[str, pa.DataType]:
-        return score_columns(dict.fromkeys(f"{teacher}_score" for teacher in JQL_TEACHERS))
-
-    def artifacts(self, context: Context) -> Mapping[str, Path]:
-        faults: list[Problem] = []
-        heads: dict[str, Path] = {}
-        files: dict[str, Path] = {}
-        try:
-            heads = self._heads(context)
-        except CurateError as cause:
-            faults += cause.problems
-        try:
-            files = scoring_files(make_encoder(self.config.encoder(), context.models), heads)
-        except CurateError as cause:
-            faults = [*cause.problems, *faults]
-        if faults:
-            raise CurateError(faults)
-        return files
-
-    def provenance(self) -> Mapping[str, str]:
-        return {**described(self.config.encoder()), "head": ", ".join(JQL_TEACHERS.values())}
-
-    def open(self, context: Context) -> None:
-        encoder = make_encoder(self.config.encoder(), context.models, context.threads)
-        base = self.config.folder(context)
-        self._scorer = Scorer(encoder, self._heads(context), MOST_CHARACTERS, base, context.snapshot)
-
-    def snapshot(self, context: Context) -> tuple[str, ...]:
-        encoder = make_encoder(self.config.encoder(), context.models)
-        return scoring_snapshot(encoder, self._heads(context), MOST_CHARACTERS, self.config.folder(context))
-
-    def begin(self) -> None:
-        assert self._scorer is not None
-        self._scorer.begin()
-
-    def finish(self) -> Mapping[str, int]:
-        assert self._scorer is not None
-        return self._scorer.finish()
-
-    def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
-        assert self._scorer is not None
-        found = self._scorer.score(batch)
-        columns = found.columns()
-        if any(found.failed):
-            columns[FAILED] = pa.array(found.failed, pa.string())
-        return columns
-
-    def _heads(self, context: Context) -> dict[str, Path]:
-        """Column → weights; E504 if they have not been made yet."""
+    def head_files(self, context: Context) -> Mapping[str, Path]:
         folder = Path(self.config.heads) if self.config.heads else context.models / JQL_HEADS
         heads = {f"{teacher}_score": folder / f"{name}.safetensors" for teacher, name in JQL_TEACHERS.items()}
         for path in heads.values():
@@ -148,6 +100,19 @@ class Jql(Annotator[JqlConfig]):
                     file=str(path),
                 )
         return heads
+
+    def writes(self) -> Mapping[str, pa.DataType]:
+        return score_columns(dict.fromkeys(f"{teacher}_score" for teacher in JQL_TEACHERS))
+
+    def provenance(self) -> Mapping[str, str]:
+        return {**super().provenance(), "head": ", ".join(JQL_TEACHERS.values())}
+
+    def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
+        found = self.score(batch)
+        columns = found.columns()
+        if any(found.failed):
+            columns[FAILED] = pa.array(found.failed, pa.string())
+        return columns
 
 
 STAGE = Jql

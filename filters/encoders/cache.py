@@ -3,7 +3,7 @@
     <folder>/embeddings/<encoder>-<digest>/encoder.json      what decides a vector: the recipe
                                           /<digest>.arrow    shards (`filters.encoders.shards`)
 
-A recipe is the encoder's name, the checksum of its files, its settings (pooling, prefix), in what numbers it computes, the
+A recipe is the encoder's name, the checksum of its files, its settings (pooling, prefix, numbers that it computes with), the
 versions of its libraries, and how many characters and tokens of a text it reads. Another recipe has another folder, so
 vectors never mix.
 
@@ -61,7 +61,6 @@ class Recipe:
     max_characters: int
     max_tokens: int
     settings: Mapping[str, Any]
-    precision: str
     libraries: Mapping[str, str]
     format: int = _FORMAT
 
@@ -87,7 +86,6 @@ def recipe_of(encoder: Encoder, max_characters: int) -> Recipe:
         max_characters,
         encoder.max_tokens,
         dict(encoder.settings),
-        encoder.precision,
         versions,
     )
 

@@ -20,11 +20,12 @@ import pyarrow.compute as pc
 
 from curate.core.models import sha256
 
-#: What decides vectors beside the files of an encoder, such as how they are pooled; the same in a head's card.
-Settings = Mapping[str, str | bool]
-
 #: Characters of a text that are read at most: a tokenizer holds a text several times over.
 MOST_CHARACTERS: Final = 1 << 16
+
+
+#: What decides an encoder's vectors beside its files, by name: pooling, prefix.
+Settings = Mapping[str, str | int | bool]
 
 
 class Encoded(NamedTuple):
@@ -40,7 +41,7 @@ class Encoder(Protocol):
 
     name: of the model, wherever it lies. dimensions: of a vector; known once its files are there. max_tokens: it reads no
     more. languages: those it was trained on, None if it does not say. libraries: modules whose version decides its output.
-    settings: what decides the vectors beside the files. precision: numbers that it computes with, for the embedding cache.
+    settings: what decides the vectors beside the files.
     """
 
     @property
@@ -55,8 +56,6 @@ class Encoder(Protocol):
     def libraries(self) -> tuple[str, ...]: ...
     @property
     def settings(self) -> Settings: ...
-    @property
-    def precision(self) -> str: ...
 
     def files(self) -> Mapping[str, Path]:
         """The files that decide its output, by role; E502 or E504 if they are not there."""

@@ -68,10 +68,6 @@ class FolderEncoder:
         options = self.options
         return {"pooling": options.pooling, "prefix": options.prefix, "normalize": options.normalize}
 
-    @property
-    def precision(self) -> str:
-        return "float32"
-
     @cached_property
     def folder(self) -> Path:
         return model_folder(self.options, self._models or models_folder())

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from filters.encoders.batches import Batch, Float32s
-from filters.encoders.folder import FolderEncoder, lacks, unfit
+from filters.encoders.folder import CONFIG, FolderEncoder, lacks, unfit
 from filters.encoders.options import OnnxOptions
 
 _STATES: Final = ("last_hidden_state", "token_embeddings", "hidden_states")
@@ -58,6 +58,9 @@ class OnnxEncoder(FolderEncoder):
         if unknown or "input_ids" not in self._inputs:
             raise unfit(files["weights"], f"its inputs are {', '.join(sorted(self._inputs))}")
         self._output, self._pooled = self._chosen(files["weights"])
+        (width,) = [made.shape[-1] for made in self._session.get_outputs() if made.name == self._output]
+        if isinstance(width, int) and width != self.dimensions:
+            raise unfit(files["weights"], f"it gives {width} values, and {CONFIG} says {self.dimensions}")
 
     def _chosen(self, path: Path) -> tuple[str, bool]:
         """The output that is used, and whether it is pooled."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from curate.core.errors import error
 from filters.encoders.batches import Batch, Float32s
+from filters.encoders.encoder import Settings
 from filters.encoders.folder import FolderEncoder, unfit
 from filters.encoders.options import TorchOptions
 
@@ -27,8 +28,8 @@ class TorchEncoder(FolderEncoder):
     options: TorchOptions
 
     @property
-    def precision(self) -> str:
-        return self.options.dtype
+    def settings(self) -> Settings:
+        return {**super().settings, "dtype": self.options.dtype}
 
     def _open_device(self) -> Any:
         """The device; E509 if it is not there."""

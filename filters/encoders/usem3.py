@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,6 @@ class Usem3:
     languages: frozenset[str] | None = LANGUAGES
     libraries: tuple[str, ...] = ("sentencepiece",)
     settings: Settings = MappingProxyType({})
-    precision = "float32"
 
     #: Whether `encode` may be called by several threads at once.
     CONCURRENT: ClassVar[bool] = True

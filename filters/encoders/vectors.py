@@ -7,7 +7,8 @@ from the encoder just now: a run that finds everything and a run that finds noth
 gives equal vectors. Rounding moves a value of a unit vector by at most 2⁻¹² of itself.
 
 Batches may come from several threads: looking up and keeping take turns, encoding does too unless the encoder is
-`CONCURRENT`. Steps of one process share encoders and vectors by recipe and cache (`shared`), so two heads on one encoder encode once.
+`CONCURRENT`. Steps of one process share encoders and vectors by recipe and cache (`shared`), so two heads on one encoder
+encode once.
 What is found depends on the shard and the snapshot alone: what was made in a unit is forgotten when the next one begins.
 
 A unit's new vectors become a shard when it ends. Where that cannot be written (a full disk, a folder of somebody else) the
@@ -66,7 +67,9 @@ class Vectors:
         self._folder = folder
         self._snapshot = Snapshot(folder, names, recipe.dimensions) if folder is not None and names else None
         self._state = Lock()
-        self._turn: AbstractContextManager[Any] = nullcontext() if getattr(encoder, "CONCURRENT", False) else Lock()
+        self._turn: AbstractContextManager[Any] = (
+            nullcontext() if getattr(encoder, "CONCURRENT", False) else Lock()
+        )
         self._made: list[tuple[Index, Rows]] = []
         self._writer: ShardWriter | None = None
         self._writable = folder is not None

@@ -36,7 +36,6 @@ class Spelled:
     max_tokens = 5
     languages = None
     libraries = ()
-    precision = "float32"
 
     def __init__(self, **settings: str) -> None:
         self.settings = settings
