@@ -4,9 +4,10 @@
     ranks     list<double>   for each of `columns` the share of its group that is below it, 0 to 1; null without a value
     reasons   list<string>   `below_quantile`, `missing`
 
-A quantile is exact: all documents of a group are sorted, by value, then by `doc`, of which the smaller one ranks higher. A
-document's rank is the weight before it over the weight of all, and it passes the quantile q if its rank is at least q; so
-with `weight: documents` of n documents n - ceil(q n) stay, ties or not. `keep:` says how several columns decide together:
+By default a quantile is exact (`method: sketched` is `filters.sketch`): all documents of a group are sorted, by value, then
+by `doc`, of which the smaller one ranks higher. A document's rank is the weight before it over the weight of all, and it
+passes the quantile q if its rank is at least q; so with `weight: documents` of n documents n - ceil(q n) stay, ties or not.
+`keep:` says how several columns decide together:
 
     {all: 0.6}         every rank is at least 0.6 (JQL, arXiv 2505.22232, section 4)
     {any: 0.6}         one of them is
@@ -18,13 +19,14 @@ with `weight: documents` of n documents n - ceil(q n) stay, ties or not. `keep:`
                                follows from `seed` and the document's id. QuRating's tau = 2 is in standard deviations
 
 The population is what reaches the step: documents that an earlier step dropped are in no quantile. JQL takes quantiles of
-what is deduplicated but not filtered, and after filters the same q keeps far less; with `over: entering` documents count
-too that entered the pass, as after deduplication, and were dropped when they had their score. A document without a value
-(null or nan) in a column is not in that column's population; it is judged by its other columns, and `missing` says what
-becomes of it if it has none: languages that an encoder does not know stay by default.
+what is deduplicated but not filtered, and after filters the same q keeps far less. With `over: entering` documents count
+too that entered the pass and were dropped in it, by a filter or by the job before, if they had a value by then: score after
+deduplication, filter, and the population is JQL's. A document without a value (null or nan) in a column is not in that
+column's population; it is judged by its other columns, and `missing` says what becomes of it if it has none: languages that
+an encoder does not know stay by default.
 
-Numbers: a document costs 24 bytes on disk and 8 for each column. A group is sorted in memory in one unit, at about 80 bytes
-a document: 8 GB for 100 million documents of one language.
+Numbers: a document costs 24 bytes on disk and 8 for each column. An exact quantile sorts a group in memory in one unit, at
+about 80 bytes a document: 8 GB for 100 million documents of one language.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ from curate.core.stage import Context, Job, Mapped, Mapper, Reduce, Resources, S
 from filters.ranks import Float64s, Int64s, Rank, Rule
 from filters.rules import listed
 from filters.sample import units
+from filters.sketch import Combine, Decide, Sketch
 
 Name = Annotated[str, StringConstraints(min_length=1)]
 Quantile = Annotated[float, Field(ge=0, le=1)]
@@ -107,13 +110,18 @@ class QuantileConfig(StageConfig):
     )
     over: Literal["reaching", "entering"] = Field(
         "reaching",
-        description="Whose quantiles: of the documents that reach the step, or of all that entered its pass, which begins "
-        "with the run or after the last deduplication or other job, dropped since or not.",
+        description="Whose quantiles: of the documents that reach the step, or of all that entered its pass and had a value "
+        "before they were dropped; a pass begins with the run or after a deduplication or other job.",
     )
     by: Name | tuple[Name, ...] = Field(
         (),
         description="Columns whose values make a group with quantiles of its own; `language` is the run's language column. "
         "Null is a value like any other.",
+    )
+    method: Literal["exact", "sketched"] = Field(
+        "exact",
+        description="`exact` sorts each group in memory; `sketched` counts values by 4,096 buckets to a power of two and "
+        "keeps or drops a bucket as a whole, in memory that does not grow with the documents.",
     )
     weight: Name = Field(
         DOCUMENTS,
@@ -173,7 +181,13 @@ class QuantileJob(Job[QuantileConfig]):
         return Values(self.config, partitions)
 
     def reduces(self, partitions: int) -> tuple[Reduce, ...]:
-        return (Rank(self.config.rule, len(self.config.columns)),)
+        rule, columns = self.config.rule, len(self.config.columns)
+        if self.config.method == "exact":
+            return (Rank(rule, columns),)
+        again: tuple[Reduce, ...] = ()
+        if rule.name in ("mean_rank", "max_rank"):
+            again = (Combine(rule, columns, partitions),)
+        return (Sketch(rule, columns, partitions), *again, Decide(rule, columns, partitions))
 
     def mark(self, found: pa.RecordBatch) -> Mapping[str, pa.Array]:
         verdict = found.column("verdict").fill_null(0).to_numpy(zero_copy_only=False)
@@ -196,8 +210,15 @@ class Values(Mapper):
         self.entering = config.over == "entering"
         self._shift = np.uint64(64 - (partitions.bit_length() - 1))
         self._whole = partitions == 1
+        self._sketched = config.method == "sketched"
 
     def schema(self) -> pa.Schema:
+        return pa.schema([pa.field(DOC, pa.int64(), nullable=False)]) if self._sketched else self._documents()
+
+    def side_schema(self) -> pa.Schema | None:
+        return self._documents() if self._sketched else None
+
+    def _documents(self) -> pa.Schema:
         fixed = [(DOC, pa.int64()), ("group", pa.uint64()), ("weight", pa.int64())]
         values = [(f"value{i}", pa.float64()) for i in range(len(self._config.columns))]
         return pa.schema([pa.field(name, kind, nullable=False) for name, kind in fixed + values])
@@ -211,8 +232,11 @@ class Values(Mapper):
             group = _turned(group) ^ _hashes(_group_column(batch, name))
         arrays = [batch.column(DOC), pa.array(group), pa.array(self._weights(batch))]
         arrays += [pa.array(self._values(batch, name)) for name in self._config.columns]
+        record = pa.RecordBatch.from_arrays(arrays, schema=self._documents())
+        if self._sketched:
+            return Mapped(pa.RecordBatch.from_pylist([], self.schema()), np.zeros(0, np.int64), record)
         partition = np.zeros(len(group), np.int64) if self._whole else (group >> self._shift).astype(np.int64)
-        return Mapped(pa.RecordBatch.from_arrays(arrays, schema=self.schema()), partition)
+        return Mapped(record, partition)
 
     def _values(self, batch: DocBatch, name: str) -> Float64s:
         """A column; drawn by softmax, as Gumbel noise added to it, of which the greatest are such a draw."""

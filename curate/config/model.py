@@ -178,6 +178,12 @@ class StepEntry(Entry):
     mode: Literal["filter", "annotate"] = Field(
         "filter", description="`annotate` keeps the rows that the step would drop, with their reasons."
     )
+    over: str | None = Field(
+        None,
+        min_length=1,
+        description="A column of spans, such as passages__spans: the step is given these passages in the place of "
+        "documents, and what it finds out stands in lists beside them.",
+    )
 
 
 def _published_columns(value: Any) -> Any:
@@ -220,7 +226,11 @@ class Publish(Entry):
     name: Name = Field(description="What the data set is called.")
     path: PathText = Field(description="The folder to write it to.")
     where: Condition | None = Field(None, description="Only rows for which this is true.")
-    unit: Literal["documents"] = Field("documents", description="What a row is.")
+    unit: str = Field(
+        "documents",
+        min_length=1,
+        description="What a row is: `documents`, or a column of spans such as passages__spans for a row a passage.",
+    )
     partition_by: str | None = Field(
         None, min_length=1, description="`language` or a column: a folder for each of its values."
     )
@@ -353,7 +363,11 @@ class Execution(Entry):
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = Field(
         "auto", description="Processes that work at once; auto: as many as cores and memory allow."
     )
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="Threads of each process.")
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None,
+        description="Threads of each process, which go through the batches of a shard; by default 1 where all workers have "
+        "shards, and where fewer are left, as many as fill the cores and memory holds.",
+    )
     local_tmp: PathText | None = Field(
         None, description="A fast local folder for scratch files, such as $TMPDIR."
     )
@@ -361,6 +375,10 @@ class Execution(Entry):
         2, description="How often a failed task is tried again."
     )
     memory: Size | None = Field(None, description="Memory that all workers together may use, such as 16GB.")
+    max_files: Annotated[int, Field(ge=1)] = Field(
+        1_000_000,
+        description="Files that the run folder may come to hold; a run that needs more does not start.",
+    )
     slurm: Slurm = Field(
         default_factory=lambda: Slurm.model_validate({}),
         description="The jobs of `curate run --on slurm`: common, cpu and gpu.",

@@ -11,6 +11,12 @@ config says `mode: annotate`. The reserved local columns `failed: string` (quara
 `text: string` (the rewritten text) may be returned without being declared in `writes()`.
 
 Classes may inherit from these protocols to get the defaults of the optional methods, or just have the methods.
+
+`open` is called once. After it several threads of a worker may be in `annotate`, `keep`, `mark_texts` or a mapper's `emit`
+at the same time, each with a batch of its own. So what these change must be the call's own, the thread's own
+(`threading.local`), or taken from a list and put back (`list.pop` and `append` cannot be interrupted); results must not
+depend on the order of batches. An annotator or selector that cannot be like that says `SERIAL = True`: its calls come one at
+a time.
 """
 
 from __future__ import annotations
@@ -110,10 +116,14 @@ class Rule:
 
 @runtime_checkable
 class Annotator(Protocol[C]):
-    """Adds columns. `Config` holds its options, `VERSION` is raised when the meaning of an output changes."""
+    """Adds columns. `Config` holds its options, `VERSION` is raised when the meaning of an output changes.
+
+    SERIAL: whether its batches must come one at a time.
+    """
 
     Config: type[C]
     VERSION: ClassVar[int]
+    SERIAL: ClassVar[bool] = False
 
     def __init__(self, config: C) -> None:
         """Cheap: no model is loaded and no file opened here."""
@@ -181,6 +191,7 @@ class Selector(Protocol[C]):
 
     Config: type[C]
     VERSION: ClassVar[int]
+    SERIAL: ClassVar[bool] = False
 
     def __init__(self, config: C) -> None: ...
 
@@ -199,13 +210,15 @@ class Mapped(NamedTuple):
 
     records: the first column is `doc: int64`. partitions: int64[records], from 0 to the job's `partitions` - 1.
     side: records that stay with the shard, where reduce phases can look them up. documents: how many were looked
-    at; the runner fills it in.
+    at; the runner fills it in. So it does passages: how many passages the batch's documents have, for a job over passages,
+    whose `doc` then counts these from 0.
     """
 
     records: pa.RecordBatch
     partitions: npt.NDArray[np.int64]
     side: pa.RecordBatch | None = None
     documents: int = 0
+    passages: int | None = None
 
 
 class Mapper(Protocol):
@@ -237,12 +250,15 @@ class Reduce(Protocol):
     the job's `mark` needs, at most one record a document.
 
     makes: a folder outside the run folder that it makes, complete or not at all; its files then count as its output, but
-    nobody else removes them. follows_mode: whether it looks at `ReduceUnit.drops`.
+    nobody else removes them. Such a phase comes last, after the job's ceilings, and decides nothing: it reads all records
+    that there are for shards, and writes none. follows_mode: whether it looks at `ReduceUnit.drops`. passing: its records
+    are for the next phase alone, and are removed when that is done.
     """
 
     name: str
     makes: str | None = None
     follows_mode: bool = False
+    passing: bool = False
 
     def units(self, partitions: int) -> int:
         """How many units it has, each of which reads the partition of its own number."""
@@ -301,6 +317,10 @@ class Job(Protocol[C]):
 
     def describe(self, number: int) -> Mapping[str, Any] | None:
         """A document of another run that a mark names by a number below 0: `id doc run index first_line`, or None."""
+        return None
+
+    def evidence_of(self, numbers: Sequence[int]) -> pa.RecordBatch | None:
+        """Side records, as far as `compare` looks at them, of documents that marks name by these numbers below 0."""
         return None
 
     def named(self, docs: pa.Array, shards: int) -> pa.Array:

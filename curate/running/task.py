@@ -26,8 +26,9 @@ from curate.core.errors import CurateError, Problem, error, system_error
 from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder, new_attempt
 from curate.core.manifest import Manifest
-from curate.core.plan import Phase, StepPlan, digest, pack
-from curate.core.stage import Context, Job
+from curate.core.passages import Beside
+from curate.core.plan import Phase, Plan, StepPlan, digest, pack
+from curate.core.stage import Context, Job, Mapper
 from curate.io.publish import FileLayout
 from curate.planning.artifacts import check_unchanged
 from curate.planning.fingerprints import (
@@ -41,20 +42,15 @@ from curate.running.checks import run_check
 from curate.running.contract import AnyStep
 from curate.running.finish import staging_folder
 from curate.running.jobs import MapperStep, Marks, found_records
+from curate.running.passages import OverMapper, OverPassages, PassageMarks
+from curate.running.passes import run_pass
 from curate.running.pipeline import Pipeline
+from curate.running.publishing import run_count, run_exchange, run_write
 from curate.running.quarantine import Quarantine
 from curate.running.saved_run import check_version, load_run
-from curate.running.units import (
-    Report,
-    UnitResult,
-    Workspace,
-    run_count,
-    run_exchange,
-    run_ingest,
-    run_pass,
-    run_reduce,
-    run_write,
-)
+from curate.running.threads import Threads
+from curate.running.units import run_ingest, run_reduce
+from curate.running.workspace import Report, UnitResult, Workspace
 from curate.stages import load as load_stage
 
 
@@ -84,19 +80,25 @@ def build_step(use: str, options: Mapping[str, Any]) -> AnyStep | Job[Any]:
     return step
 
 
-def _marked(step: AnyStep | Job[Any]) -> AnyStep:
-    """A job at the head of a pass works like an annotator; every other step is what it is."""
-    return Marks(step) if isinstance(step, Job) else step
+def _placed(plan: Plan, step_plan: StepPlan, step: AnyStep | Job[Any]) -> AnyStep:
+    """The step as it works in a pass: a job at its head like an annotator, one over passages like one over documents."""
+    if step_plan.over is None:
+        return Marks(step) if isinstance(step, Job) else step
+    beside = Beside.of(plan.steps_before(step_plan.name), step_plan.over)
+    if isinstance(step, Job):
+        return Marks(step, PassageMarks(step, step_plan, beside))
+    return OverPassages(step, step_plan.name, beside, step_plan.when)
 
 
 class Worker:
-    """Does units of one run. threads: that this process may use. scratch: where its scratch folder goes."""
+    """Does units of one run. threads: that batches of a pass are worked in. scratch: where its scratch folder goes."""
 
     def __init__(self, root: Path, *, threads: int = 1, scratch: Path | None = None) -> None:
         self.folder = RunFolder(root)
         self.plan, self.manifest = load_run(root)
         check_version(self.plan, root)
         self._threads = threads
+        self._lanes = Threads(threads)
         self._pipelines: dict[str, Pipeline] = {}
         self._jobs: dict[str, Job[Any]] = {}
         self._done: dict[str, dict[int, Done]] = {}
@@ -110,6 +112,7 @@ class Worker:
         self._space = Workspace(self.plan, self.manifest, self.folder, self._finished, self._layout)
 
     def close(self) -> None:
+        self._lanes.close()
         self._scratch.cleanup()
 
     def pending(self, phase_name: str, units: Sequence[int]) -> list[int]:
@@ -125,8 +128,11 @@ class Worker:
         done = finished_units(self.plan, self.manifest, phase, self.folder)
         return [unit for unit in packed[task] if unit not in done] if task < len(packed) else []
 
-    def run(self, phase_name: str, units: Sequence[int], task: int, report: Report) -> list[Done]:
-        """Do these units in order; returns a record for each that this process committed."""
+    def run(
+        self, phase_name: str, units: Sequence[int], task: int, report: Report, threads: int | None = None
+    ) -> list[Done]:
+        """Do these units in order; a record for each that this process committed. threads: instead of the worker's."""
+        self._lanes.use(self._threads if threads is None else threads)
         phase = self.plan.phase(phase_name)
         fingerprints = self._fingerprints_of(phase)
         committed = []
@@ -192,7 +198,9 @@ class Worker:
         if phase.kind == "pass":
             found = self._found(phase, unit)
             pipeline = self._pipeline(phase)
-            return run_pass(self._space, phase, pipeline, found, unit, attempt, quarantine, report)
+            return run_pass(
+                self._space, phase, pipeline, self._lanes, found, unit, attempt, quarantine, report
+            )
         if phase.kind == "reduce":
             return run_reduce(
                 self._space,
@@ -215,15 +223,22 @@ class Worker:
 
     def _pipeline(self, phase: Phase) -> Pipeline:
         if phase.name not in self._pipelines:
-            steps = [(s, _marked(self._step(s))) for s in phase.steps]
+            steps = [(s, _placed(self.plan, s, self._step(s))) for s in phase.steps]
             first = phase == self.plan.passes[0]
             mapper = None
             if phase.job is not None:
-                mapper = MapperStep(phase.job, self._job(phase).mapper(phase.partitions))
+                mapper = MapperStep(phase.job, self._mapper(phase.job, self._job(phase), phase.partitions))
             self._pipelines[phase.name] = Pipeline(
                 steps, self._context, self.plan.language, first=first, words=self.plan.words, mapper=mapper
             )
         return self._pipelines[phase.name]
+
+    def _mapper(self, plan: StepPlan, job: Job[Any], partitions: int) -> Mapper:
+        mapper = job.mapper(partitions)
+        if plan.over is None:
+            return mapper
+        beside = Beside.of(self.plan.steps_before(plan.name), plan.over)
+        return OverMapper(mapper, job.reads(), beside, plan.when)
 
     def _step(self, plan: StepPlan) -> AnyStep | Job[Any]:
         """A step of the plan, neither it nor its files changed since; not opened yet."""

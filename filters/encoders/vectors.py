@@ -6,7 +6,9 @@ Every vector that a head sees has been rounded to float16 and back, whether it c
 from the encoder just now: a run that finds everything and a run that finds nothing give equal scores, if the encoder
 gives equal vectors. Rounding moves a value of a unit vector by at most 2⁻¹² of itself.
 
-Steps of one process share encoders and vectors by recipe and cache (`shared`), so two heads on one encoder encode once.
+Batches may come from several threads: looking up and keeping take turns, encoding does too unless the encoder is
+`CONCURRENT`. Steps of one process share encoders and vectors by recipe and cache (`shared`), so two heads on one encoder
+encode once.
 What is found depends on the shard and the snapshot alone: what was made in a unit is forgotten when the next one begins.
 
 A unit's new vectors become a shard when it ends. Where that cannot be written (a full disk, a folder of somebody else) the
@@ -17,8 +19,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Final
+from threading import Lock
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +66,10 @@ class Vectors:
         self._recipe = recipe
         self._folder = folder
         self._snapshot = Snapshot(folder, names, recipe.dimensions) if folder is not None and names else None
+        self._state = Lock()
+        self._turn: AbstractContextManager[Any] = (
+            nullcontext() if getattr(encoder, "CONCURRENT", False) else Lock()
+        )
         self._made: list[tuple[Index, Rows]] = []
         self._writer: ShardWriter | None = None
         self._writable = folder is not None
@@ -92,14 +100,15 @@ class Vectors:
         first, place = _distinct(keys)
         rows = _empty(keys[first], self._recipe.dimensions)
         have = np.zeros(len(first), np.bool_)
-        for index, made in reversed(self._made):
-            _look_up(index, made, rows, have)
-        if self._snapshot is not None:
-            _within(self._snapshot, rows, have)
-        counts["reused"] += int(have.sum())
-        missing = np.flatnonzero(~have)
-        if len(missing):
+        with self._state:
+            for index, made in reversed(self._made):
+                _look_up(index, made, rows, have)
+            if self._snapshot is not None:
+                _within(self._snapshot, rows, have)
+            missing = np.flatnonzero(~have)
+            counts["reused"] += len(have) - len(missing)
             counts["encoded"] += len(missing)
+        if len(missing):
             self._make(texts.take(pa.array(first[missing])), rows, missing)
         vectors = rows.vectors.astype(np.float32)
         if len(first) == len(keys):
@@ -109,7 +118,8 @@ class Vectors:
     def _make(self, texts: pa.StringArray, into: Rows, at: npt.NDArray[np.int64]) -> None:
         """Encode texts, put them into rows `at`, and keep them."""
         most = self._recipe.max_characters
-        encoded = self._encoder.encode(first_characters(texts, most)[0], most)
+        with self._turn:
+            encoded = self._encoder.encode(first_characters(texts, most)[0], most)
         with np.errstate(over="ignore"):  # beyond 65,504 it is infinite, and the row is refused
             vectors = encoded.embeddings.astype(np.float16)
         made = Rows(into.keys[at], encoded.n_tokens, encoded.truncated, vectors)
@@ -119,6 +129,11 @@ class Vectors:
             made = made.part(finite)
         if len(made.keys) == 0:
             return
+        with self._state:
+            self._remember(made)
+
+    def _remember(self, made: Rows) -> None:
+        """For other steps and batches of the unit, and for the cache. A text that two threads made at once is kept twice."""
         self._made.append((Index(made.keys, np.arange(len(made.keys))), made))
         while len(self._made) > 2 and sum(rows.vectors.nbytes for _, rows in self._made) > _HELD_BYTES:
             self._made.pop(0)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from curate.core.errors import error
 from curate.core.suggest import did_you_mean, or_list
 from filters.encoders.encoder import MOST_CHARACTERS, Settings
+from filters.heads.outputs import Output
 
 SHIPPED: Final = Path(__file__).parent / "shipped"
 
@@ -53,6 +54,8 @@ class Labels(_Part):
 class Card(_Part):
     """A head's card. layers: widths from the encoder's to 1. activation: between them. metrics: by name. weights_sha256: of
     the file beside it.
+
+    output: what becomes of the last layer's values (`filters.heads.outputs`); classes: the label of each, if it is `mean`.
     """
 
     format: Literal[1]
@@ -62,6 +65,8 @@ class Card(_Part):
     layers: tuple[Positive, ...] = Field(min_length=2)
     activation: Literal["relu", "tanh"] = "relu"
     labels: Labels
+    output: Output = "linear"
+    classes: tuple[float, ...] = ()
     metrics: dict[str, float]
     data: str
     recipe: str

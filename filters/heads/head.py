@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from curate.core.errors import CurateError, error
 from filters.heads.card import Card, read_card
+from filters.heads.outputs import output_scores
 
 Float32s = npt.NDArray[np.float32]
 Layers = list[tuple[Float32s, Float32s]]
@@ -68,7 +69,13 @@ class Head:
             if number + 1 < len(self._layers):
                 np.tanh(made, out=made) if self._tanh else np.maximum(made, 0, out=made)
             values = made
-        return values[: len(vectors), 0]
+        return self._said(values[: len(vectors)])
+
+    def _said(self, values: Float32s) -> Float32s:
+        if self.card.output == "linear":
+            return values[:, 0]
+        wanted = values[:, : max(1, len(self.card.classes))]
+        return output_scores(wanted, self.card.output, self.card.classes).astype(np.float32)
 
 
 def read_head(weights: Path) -> Head:
@@ -129,8 +136,10 @@ def _checked(tensors: dict[str, Any], card: Card, weights: Path) -> Layers:
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
             raise _unfit(weights, f"layer {number} has weights that are not finite")
         layers.append((weight, bias))
-    if card.layers[-1] != 1:
-        raise _unfit(weights, f"it gives {card.layers[-1]} values, not one score")
+    wanted = len(card.classes) if card.output == "mean" else 1
+    if card.layers[-1] != wanted or not wanted:
+        what = "not one score" if wanted == 1 else f"not one for each of {wanted} classes"
+        raise _unfit(weights, f"it gives {card.layers[-1]} values, {what}")
     return layers
 
 

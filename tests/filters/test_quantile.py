@@ -269,3 +269,39 @@ def test_entering_documents_count_though_a_step_dropped_them(
     assert outcome.mapped is not None
     assert outcome.mapped.records.column("doc").to_pylist() == docs
     assert outcome.mapped.records.column("weight").to_pylist() == docs
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=ROWS, cut=st.integers(0, 40), quantile=st.sampled_from([0, 0.3, 0.5, 0.7, 1]), seed=st.integers())
+@pytest.mark.parametrize("rule", ["all", "mean_rank", "max_rank"])
+def test_sketched_quantiles_keep_what_exact_ones_keep_and_no_more_than_a_bucket(
+    tmp_path_factory: pytest.TempPathFactory, rule: str, rows: list[Row], cut: int, quantile: float, seed: int
+) -> None:
+    """For any division into units. Values of which no two share a bucket unless they are equal are ranked exactly."""
+    scratch = tmp_path_factory.getbasetemp()
+    options = {"columns": ["a__score", "b__score"], "keep": {rule: quantile}, "by": "language"}
+    found = decided(rows, scratch, cut, None, method="sketched", **options)
+    assert found == decided(rows, scratch, cut, seed, method="sketched", **options)
+    exact = decided(rows, scratch, cut, None, **options)
+    for row, sketched, other in zip(rows, found, exact, strict=True):
+        for name, rank, upper in zip(
+            ("a__score", "b__score"), sketched["ranks"], other["ranks"], strict=True
+        ):
+            assert (rank is None) == (upper is None) == (number(row[name]) is None)
+            assert rank is None or rank <= upper
+        if rule == "all":
+            assert sketched["keep"] >= other["keep"]
+
+
+def test_a_sketch_is_exact_where_values_differ_enough(tmp_path: Path) -> None:
+    values = [1 + n / 1000 for n in range(100)] * 2
+    rows = rows_with(values[:100]) + rows_with([-v for v in values[100:]], "deu_Latn")
+    options = {"columns": ["a__score"], "keep": {"all": 0.7}, "by": "language"}
+    exact = decided(rows, tmp_path, 50, **options)
+    assert decided(rows, tmp_path, 50, method="sketched", **options) == exact
+    assert sum(row["keep"] for row in exact) == 60
+    near = rows_with([1.0, 1 + 2**-13, 1 + 2**-11])
+    found = decided(near, tmp_path, method="sketched", columns=["a__score"], keep={"all": 0.34})
+    assert [row["keep"] for row in found] == [False, False, True]
+    found = decided(near, tmp_path, method="sketched", columns=["a__score"], keep={"all": 0.33})
+    assert [row["keep"] for row in found] == [True, True, True], "a bucket goes as a whole"

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 pytest.importorskip("torch", reason="needs curate[gpu]")
 
-from benchmarks.scoring_gpu import main  # noqa: E402  # needs torch
+from benchmarks.scoring_gpu import main  # needs torch
 
 
 def test_the_gpu_benchmark_runs_small() -> None:
