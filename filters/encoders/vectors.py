@@ -66,7 +66,9 @@ class Vectors:
         self._folder = folder
         self._snapshot = Snapshot(folder, names, recipe.dimensions) if folder is not None and names else None
         self._state = Lock()
-        self._turn: AbstractContextManager[Any] = nullcontext() if getattr(encoder, "CONCURRENT", False) else Lock()
+        self._turn: AbstractContextManager[Any] = (
+            nullcontext() if getattr(encoder, "CONCURRENT", False) else Lock()
+        )
         self._made: list[tuple[Index, Rows]] = []
         self._writer: ShardWriter | None = None
         self._writable = folder is not None
