@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stages": ("curate.commands.stages", "List the steps, or describe one."),
     "schema": ("curate.commands.schema", "Print the config's JSON Schema, for editors."),
     "ner": ("filters.ner.commands", "Named entities: read gold corpora, score predictions."),
+    "heads": ("filters.heads.commands", "Heads: make them of published checkpoints."),
     "models": ("curate.models_cli", "List and fetch models."),
     "task": ("curate.commands.task", "Do one task of a run; for schedulers."),
 }

@@ -113,7 +113,7 @@ def fill(root: Path) -> None:
         context = Context(models=Path(plan.models), scratch=Path(scratch), offline=plan.offline)
         built = [build_step(s.use, s.options) for s in plan.steps]
         steps = [step for step in built if isinstance(step, Annotator)]
-        compile_kernels(words=plan.words)
+        compile_kernels(words=plan.words, passages=plan.passages)
         for job in built:
             if isinstance(job, Job):
                 job.compile()

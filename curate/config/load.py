@@ -32,7 +32,7 @@ from curate.core.suggest import did_you_mean
 
 SELECT: Final = "filters.select"
 #: Keys of a step's entry that are not its own options.
-RESERVED: Final = ("use", "as", "when", "mode", "select")
+RESERVED: Final = ("use", "as", "when", "mode", "over", "select")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Step:
     options: BaseModel
     when: str | None
     mode: str
+    over: str | None = None
 
     @property
     def path(self) -> KeyPath:
@@ -196,8 +197,8 @@ def _step(index: int, name: str, entry: dict[str, Any], source: Source) -> tuple
     checked, problems = validate(model, options, source, path, owner=use, also=RESERVED)
     if checked is None:
         return None, problems
-    head = StepEntry.model_construct(**{"when": None, "mode": "filter"} | _head(entry))
-    return Step(index, name, use, stage, checked, head.when, head.mode), []
+    head = StepEntry.model_construct(**{"when": None, "mode": "filter", "over": None} | _head(entry))
+    return Step(index, name, use, stage, checked, head.when, head.mode, head.over), []
 
 
 def _entry_faults(entries: list[Any], names: list[str], source: Source) -> list[Problem]:

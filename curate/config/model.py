@@ -178,6 +178,12 @@ class StepEntry(Entry):
     mode: Literal["filter", "annotate"] = Field(
         "filter", description="`annotate` keeps the rows that the step would drop, with their reasons."
     )
+    over: str | None = Field(
+        None,
+        min_length=1,
+        description="A column of spans, such as passages__spans: the step is given these passages in the place of "
+        "documents, and what it finds out stands in lists beside them.",
+    )
 
 
 def _published_columns(value: Any) -> Any:
@@ -220,7 +226,11 @@ class Publish(Entry):
     name: Name = Field(description="What the data set is called.")
     path: PathText = Field(description="The folder to write it to.")
     where: Condition | None = Field(None, description="Only rows for which this is true.")
-    unit: Literal["documents"] = Field("documents", description="What a row is.")
+    unit: str = Field(
+        "documents",
+        min_length=1,
+        description="What a row is: `documents`, or a column of spans such as passages__spans for a row a passage.",
+    )
     partition_by: str | None = Field(
         None, min_length=1, description="`language` or a column: a folder for each of its values."
     )

@@ -351,6 +351,11 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "A head makes sense of the vectors of one encoder, with the weights that it was trained on. The message names both.",
         "Use the encoder that the head's card names, or train a head for the one at hand.",
     ),
+    "E509": Entry(
+        "A device is not there or too small",
+        "A step is to run on a GPU and there is none that torch can use, or a single document does not fit in its memory.",
+        "Set `device: cpu`, run where there is a GPU, or lower `max_tokens`.",
+    ),
     "E510": Entry(
         "An embedding cache holds something else",
         "A file in the folder of an encoder's vectors is damaged, or none that curate wrote there.",

@@ -46,6 +46,8 @@ FORMAT = 1
 _MARKING: Final = ("rehydrate",)
 #: Options of jobs that say where something is put: whether it is made decides, not where.
 _PLACES: Final = ("index",)
+#: Options of jobs that name indexes to read, or the runs that wrote them.
+_HELD_AGAINST: Final = ("against",)
 #: Options of annotators that say where something is kept which can be made again, how a server is asked, and how much may
 #: go wrong before the run stops.
 _APART: Final = ("cache", "server", "max_invalid_frac")
@@ -53,8 +55,12 @@ _APART: Final = ("cache", "server", "max_invalid_frac")
 
 @dataclass(frozen=True)
 class StepPlan:
-    """A configured step. writes: global column → Arrow type as text. artifacts: role → checksum of the file. snapshot: what
-    it may look up in a cache (`curate.core.stage.Caching`)."""
+    """A configured step.
+
+    writes: global column → Arrow type as text. artifacts: role → checksum of the file. snapshot: what it may look up in a
+    cache (`curate.core.stage.Caching`). over: the column of spans whose passages it is given in the place of documents
+    (`curate.core.passages`).
+    """
 
     name: str
     use: str
@@ -69,21 +75,28 @@ class StepPlan:
     artifacts: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     snapshot: tuple[str, ...] = ()
+    over: str | None = None
 
     @property
     def portable_options(self) -> dict[str, Any]:
         """The options with a file's or folder's name in place of its path: where a model lies decides nothing, its
-        checksum does. The files of a folder have roles like `thresholds/deu_Latn.yaml`. Ceilings are left out: they
+        checksum does. The files of a folder have roles like `thresholds/deu_Latn.yaml`. An index that the step is held
+        against is its checksum alone, since it can be named by the run that wrote it too. Ceilings are left out: they
         decide whether a run goes on, not what comes out, and so are caches. Of an index that is written it says that there
         is one."""
         files = {role.partition("/")[0] for role in self.artifacts}
         portable = {
-            key: _name_alone(value) if key in files else value
+            key: self._portable(key, value) if key in files else value
             for key, value in self.options.items()
             if key not in (GUARDS if self.kind == "job" else _APART)
         }
         places = {key for key in _PLACES if self.kind == "job" and key in portable}
         return portable | {key: portable[key] is not None for key in places}
+
+    def _portable(self, key: str, value: Any) -> Any:
+        if self.kind == "job" and key in _HELD_AGAINST:
+            return [self.artifacts[role] for role in sorted(self.artifacts) if role.startswith(f"{key}/")]
+        return _name_alone(value)
 
     def identity(self) -> list[Any]:
         """What decides this step's output."""
@@ -95,23 +108,30 @@ class StepPlan:
             self.when,
             self.filters,
             dict(self.artifacts),
+            *self._over,
         ]
 
     def decides(self) -> list[Any]:
         """What decides about documents, of a job: its identity without that by which it marks them afterwards."""
         options = {k: v for k, v in self.portable_options.items() if k not in _MARKING}
-        return [self.name, self.use, options, self.version, self.when, dict(self.artifacts)]
+        return [self.name, self.use, options, self.version, self.when, dict(self.artifacts), *self._over]
 
     def maps(self, mapping: Mapping[str, Any] | None) -> list[Any]:
         """What decides the records of a job's mapper. mapping: as in `Job.mapping`."""
         if mapping is None:
             return self.decides()
-        return [self.name, self.use, dict(mapping), self.version, self.when]
+        return [self.name, self.use, dict(mapping), self.version, self.when, *self._over]
+
+    @property
+    def _over(self) -> list[Any]:
+        """Nothing for a step over documents, whose identity is older than `over:`."""
+        return [] if self.over is None else [{"over": self.over}]
 
 
 @dataclass(frozen=True)
 class OutputPlan:
-    """One published data set. columns: published name → global name; path is absolute. seed: of the shuffle, or None."""
+    """One published data set. columns: published name → global name; path is absolute. seed: of the shuffle, or None. unit:
+    the column of spans whose passages are its rows; None: its rows are documents."""
 
     name: str
     path: str
@@ -124,10 +144,11 @@ class OutputPlan:
     columns: tuple[tuple[str, str], ...]
     licence: str | None = None
     title: str | None = None
+    unit: str | None = None
 
     def selection(self) -> list[Any]:
         """What decides which rows are published and how they are counted."""
-        return [self.name, self.where, self.partition_by]
+        return [self.name, self.where, self.partition_by, *([self.unit] if self.unit is not None else [])]
 
     def provenance(self) -> dict[str, Any]:
         """What its files say about how it was arranged: everything but the path."""
@@ -139,6 +160,7 @@ class OutputPlan:
             "row_group": self.row_group_bytes,
             "shuffle": self.seed,
             "columns": self.preset or [list(c) for c in self.columns],
+            **({"unit": self.unit} if self.unit is not None else {}),
         }
 
     @property
@@ -164,7 +186,7 @@ class Phase:
     steps: of a pass; output: the name of the output a publish phase works for; corpus: whether each unit depends on the
     whole input. job: the one whose mapper ends a pass, or whose reduce phase this is; partitions: of its records. source:
     the phase whose exchange files a reduce phase, or the marks at the head of a pass, read. makes: a folder outside the run
-    folder that a reduce phase makes, absolute.
+    folder that a reduce phase makes, absolute. passing: whether a reduce phase's records go once the next phase is done.
     """
 
     name: str
@@ -178,6 +200,7 @@ class Phase:
     partitions: int = 0
     source: str | None = None
     makes: str | None = None
+    passing: bool = False
 
 
 @dataclass(frozen=True)
@@ -220,6 +243,16 @@ class Plan:
     @property
     def steps(self) -> tuple[StepPlan, ...]:
         return tuple(s for p in self.passes for s in p.steps)
+
+    @property
+    def passages(self) -> bool:
+        """Whether a step or an output looks at passages."""
+        return any(s.over is not None for s in self.steps) or any(o.unit is not None for o in self.outputs)
+
+    def steps_before(self, name: str) -> tuple[StepPlan, ...]:
+        """The steps before the one of that name."""
+        names = [s.name for s in self.steps]
+        return self.steps[: names.index(name)]
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=True) + "\n"

@@ -10,6 +10,7 @@ import json
 
 from curate import __version__
 from curate.core.columns import UNDETERMINED
+from curate.core.passages import Beside
 from curate.core.plan import OutputPlan, Plan
 from curate.io.publish import FileLayout, folder_name
 
@@ -39,7 +40,7 @@ def _front_matter(plan: Plan, output: OutputPlan, layout: FileLayout, rows: int)
     lines = [f"pretty_name: {_quoted(output.title or f'{plan.name} {output.name}')}"]
     if output.licence:
         lines.append(f"license: {_quoted(output.licence)}")
-    if output.partition_by is not None and output.partition_by == plan.language:
+    if output.partition_by is not None and output.partition_by in (plan.language, _languages(plan, output)):
         languages = sorted({p.value.split("_")[0] for p in layout.partitions if p.value != UNDETERMINED})
         lines += ["language:", *(f"- {_quoted(language)}" for language in languages)] if languages else []
     category = next((name for bound, name in _SIZES if rows < bound), "n>1T")
@@ -52,6 +53,11 @@ def _front_matter(plan: Plan, output: OutputPlan, layout: FileLayout, rows: int)
             # `default` is taken by the whole; no folder begins with a bare `%`
             lines += _config(folder if folder != "default" else "%default", f"{folder}/*.parquet")
     return "\n".join(lines) + "\n"
+
+
+def _languages(plan: Plan, output: OutputPlan) -> str | None:
+    """The column with the languages of passages."""
+    return Beside.of(plan.steps, output.unit).language if output.unit is not None else None
 
 
 def _config(name: str, path: str, *, default: bool = False) -> list[str]:
@@ -72,8 +78,9 @@ def _quoted(text: str) -> str:
 
 def _body(plan: Plan, output: OutputPlan, layout: FileLayout, rows: int) -> str:
     lines = [f"# {output.title or f'{plan.name}: {output.name}'}", ""]
-    lines += [f"{rows:,} documents, made with curate {__version__}.", ""]
-    lines += ["| partition | documents | bytes of text | files |", "|---|---:|---:|---:|"]
+    unit = "documents" if output.unit is None else "passages"
+    lines += [f"{rows:,} {unit}, made with curate {__version__}.", ""]
+    lines += [f"| partition | {unit} | bytes of text | files |", "|---|---:|---:|---:|"]
     for partition in layout.partitions:
         name = partition.value or "all"
         lines.append(f"| {_cell(name)} | {partition.rows:,} | {partition.bytes:,} | {partition.files} |")

@@ -28,7 +28,8 @@ from curate.running.joined import SIZE
 
 #: First character of the sources that are made here.
 MADE: Final = "\0"
-_NULL: Final = "\0null:"
+#: Before the type of a column that is promised and not there.
+NULL: Final = "\0null:"
 _TYPES: Final = {"int64": pa.int64(), "double": pa.float64(), "string": pa.string()}
 
 #: Published name → source, or the column to take and the type to promise where the run has none.
@@ -95,8 +96,8 @@ def published_schema(
     promised = {name: _TYPES[kind] for name, _, kind in _FINEWEB2} if preset is not None else {}
     fields = []
     for name, source in columns:
-        if source.startswith(_NULL):
-            fields.append(pa.field(name, _TYPES[source.removeprefix(_NULL)]))
+        if source.startswith(NULL):
+            fields.append(pa.field(name, _TYPES[source.removeprefix(NULL)]))
         elif source.startswith(MADE):
             fields.append(pa.field(name, pa.string()))
         else:
@@ -115,7 +116,7 @@ def published_batch(
     """The published columns of a batch of living rows. paths: file path of each row."""
     arrays = []
     for (_, source), field in zip(columns, schema, strict=True):
-        if source.startswith(_NULL):
+        if source.startswith(NULL):
             arrays.append(pa.nulls(record.num_rows, field.type))
         elif source == "\0file_path":
             arrays.append(paths)

@@ -26,6 +26,7 @@ from curate.core.layout import RunFolder
 from curate.core.manifest import InputSpec, Manifest
 from curate.core.models import models_folder
 from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES
+from curate.core.passages import Beside
 from curate.core.plan import Plan, StepPlan, packed_schema
 from curate.core.stage import Caching, Context, Job, Selector
 from curate.core.suggest import did_you_mean
@@ -33,6 +34,7 @@ from curate.io.listing import build_manifest
 from curate.io.source import source_schema
 from curate.planning.artifacts import checksums
 from curate.planning.outputs import output_plans
+from curate.planning.passages import over_problems, placed, reads_over, writes_over
 from curate.planning.phases import PlannedReduce, PlannedStep, phases, provenance
 from curate.planning.places import place_faults
 from curate.planning.snapshots import with_snapshots_of
@@ -105,7 +107,9 @@ def compile_run(
     steps, after = _steps(checking, source, context, size)
     language = _language(checking, after)
     outputs = (
-        output_plans(loaded, after, language, folder, specs, checking.problems) if after is not None else ()
+        output_plans(loaded, after, language, [s.plan for s in steps], folder, specs, checking.problems)
+        if after is not None
+        else ()
     )
     checking.stop()
     assert manifest is not None
@@ -243,15 +247,19 @@ def _steps(
         if instance is not None:
             built.append((step, instance))
     writers = {name: step.name for step, instance in built for name in _written(step, instance)}
-    for step, instance in built:
+    for step, bare in built:
         faults = len(checking.problems)
-        artifacts = _artifacts(checking, step, instance, context) if step.name not in lost else {}
+        artifacts = _artifacts(checking, step, bare, context) if step.name not in lost else {}
         before = len(checking.problems)
+        beside = Beside.of([p.plan for p in planned], step.over) if step.over is not None else None
+        instance = placed(step, bare, beside)
         if schema is not None:
-            _check_columns(checking, step, instance, schema, writers)
-        plan = _step_plan(step, instance, artifacts)
-        if isinstance(instance, Caching) and len(checking.problems) == faults:
-            plan = replace(plan, snapshot=_snapshot(checking, step, instance, context))
+            if beside is not None:
+                checking.problems += over_problems(checking.loaded, step, bare, beside, schema)
+            _check_columns(checking, step, instance, schema, writers, beside)
+        plan = _step_plan(step, instance, artifacts, beside)
+        if isinstance(bare, Caching) and len(checking.problems) == faults:
+            plan = replace(plan, snapshot=_snapshot(checking, step, bare, context))
         planned.append(_planned(plan, instance, size))
         if schema is not None and len(checking.problems) == before:
             schema = pa.schema([*schema, *step_fields(plan, instance)])
@@ -266,10 +274,10 @@ def _planned(plan: StepPlan, instance: AnyStep | Job[Any], size: int) -> Planned
         return PlannedStep(plan, instance.resources())
     partitions = instance.partitions(size)
     reduces = tuple(
-        PlannedReduce(r.name, r.units(partitions), r.makes, r.follows_mode)
+        PlannedReduce(r.name, r.units(partitions), r.makes, r.follows_mode, r.passing)
         for r in instance.reduces(partitions)
     )
-    checked = plan.filters and instance.ceilings() is not None
+    checked = plan.filters and plan.over is None and instance.ceilings() is not None
     return PlannedStep(
         plan,
         instance.resources(),
@@ -349,27 +357,33 @@ def _check_columns(
     instance: AnyStep | Job[Any],
     schema: pa.Schema,
     writers: Mapping[str, str],
+    beside: Beside | None = None,
 ) -> None:
-    """Columns read must be there, columns written must be new, conditions must fit the types."""
+    """Columns read must be there, columns written must be new, conditions must fit the types. beside: of a step over
+    passages, whose columns its conditions are about."""
     loaded = checking.loaded
     language = loaded.config.language or _first_lid(loaded.config.steps)
+    own = schema
+    if beside is not None:
+        own, language = beside.fields(schema), beside.language or language
     later = {name: writer for name, writer in writers.items() if name not in schema.names}
     conditions = ["when"] if step.when is not None else []
     if step.use == "filters.select":
         conditions.append("expression")
     for key in conditions:
-        checking.problems += loaded.condition_problems((*step.path, key), schema, language, later)
+        checking.problems += loaded.condition_problems((*step.path, key), own, language, later)
     if step.use != "filters.select":
-        for column in sorted(instance.reads() - set(schema.names)):
+        needed = instance.reads() if beside is None else reads_over(instance, beside)
+        for column in sorted(needed - set(schema.names) - {step.over}):
             checking.fault(
                 "C201",
                 f"step '{step.name}' reads '{column}', which is not there yet",
                 _where_from(column, schema.names, later),
                 (*step.path, "use"),
             )
-    if isinstance(instance, Job) and instance.reads() <= set(schema.names):
+    if isinstance(instance, Job) and instance.reads() <= set(own.names):
         try:
-            instance.check(schema, language if language in schema.names else None)
+            instance.check(own, language if language in own.names else None)
         except CurateError as cause:
             for p in cause.problems:
                 option = str(p.context.get("option", "use"))
@@ -387,8 +401,14 @@ def _where_from(column: str, names: Sequence[str], later: Mapping[str, str]) -> 
     return f"did you mean '{near}'?" if near else f"columns here: {', '.join(names[:12])}"
 
 
-def _step_plan(step: Step, instance: AnyStep | Job[Any], artifacts: Mapping[str, str]) -> StepPlan:
+def _step_plan(
+    step: Step, instance: AnyStep | Job[Any], artifacts: Mapping[str, str], beside: Beside | None = None
+) -> StepPlan:
     writes = written(instance)
+    reads = instance.reads() | _condition_columns(step)
+    if beside is not None:
+        reads = reads_over(instance, beside, _condition_columns(step))
+        writes = writes_over(instance)
     options: dict[str, Any] = step.options.model_dump(mode="json")
     title = str(options["expression"]) if step.use == "filters.select" else step.use
     return StepPlan(
@@ -398,12 +418,14 @@ def _step_plan(step: Step, instance: AnyStep | Job[Any], artifacts: Mapping[str,
         version=step.stage.VERSION,
         kind=kind_of(step.stage),
         when=step.when,
-        filters=step.mode == "filter" and REASONS in writes,
-        reads=tuple(sorted(instance.reads() | _condition_columns(step))),
+        filters=step.mode == "filter"
+        and (REASONS in writes or (beside is not None and kind_of(step.stage) == "selector")),
+        reads=tuple(sorted(reads)),
         writes={qualified(step.name, local): str(kind) for local, kind in writes.items()},
         title=title,
         artifacts=dict(artifacts),
         provenance={} if isinstance(instance, Selector) else dict(instance.provenance()),
+        over=step.over,
     )
 
 
@@ -416,7 +438,7 @@ def _condition_columns(step: Step) -> frozenset[str]:
 def _first_lid(steps: Sequence[Step]) -> str | None:
     """`lid__lang` of the first language identification step."""
     for step in steps:
-        if step.use.startswith("lid."):
+        if step.use.startswith("lid.") and step.over is None:
             return qualified(step.name, "lang")
     return None
 

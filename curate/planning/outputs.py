@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 
@@ -16,29 +17,45 @@ from curate.config.yaml_source import KeyPath
 from curate.core.errors import Problem
 from curate.core.layout import RunFolder
 from curate.core.manifest import InputSpec
-from curate.core.plan import OutputPlan
+from curate.core.passages import Beside
+from curate.core.plan import OutputPlan, StepPlan
 from curate.core.suggest import did_you_mean
+from curate.io.passages import passage_columns, passage_schema
 from curate.io.published import default_columns, preset_columns
+from curate.planning.passages import spans_problems
 from curate.running.finish import foreign_files
+
+#: `unit:` of an output whose rows are documents.
+DOCUMENTS: Final = "documents"
 
 
 def output_plans(
     loaded: Loaded,
     schema: pa.Schema,
     language: str | None,
+    steps: Sequence[StepPlan],
     folder: RunFolder,
     specs: Sequence[InputSpec],
     problems: list[Problem],
 ) -> tuple[OutputPlan, ...]:
-    """The outputs of a config, for the columns there are after the last step; faults are added to `problems`."""
+    """The outputs of a config, for the columns there are after the last of the steps; faults are added to `problems`."""
     plans = []
+    documents, document_language = schema, language
     for index, entry in enumerate(loaded.config.publish):
         path: KeyPath = ("publish", index)
         root = Path(expand(entry.path, os.environ)).absolute()
+        schema, language, beside = documents, document_language, None
+        if entry.unit != DOCUMENTS:
+            found = spans_problems(loaded, (*path, "unit"), entry.unit, documents)
+            problems += found
+            if found:
+                continue
+            beside = Beside.of(steps, entry.unit)
+            schema, language = passage_schema(documents, beside), beside.language or document_language
         if entry.where is not None:
             problems += loaded.condition_problems((*path, "where"), schema, language)
         partition = _partition(loaded, entry, path, schema, language, problems)
-        columns = _columns(loaded, entry, path, schema, language, problems)
+        columns = _columns(loaded, entry, path, schema, language, beside, problems)
         plan = OutputPlan(
             name=entry.name,
             path=str(root),
@@ -51,6 +68,7 @@ def output_plans(
             columns=columns,
             licence=entry.licence,
             title=entry.title,
+            unit=entry.unit if entry.unit != DOCUMENTS else None,
         )
         plans.append(plan)
         problems += _place_problems(loaded, plan, path, folder, specs)
@@ -104,15 +122,18 @@ def _columns(
     path: KeyPath,
     schema: pa.Schema,
     language: str | None,
+    beside: Beside | None,
     problems: list[Problem],
 ) -> tuple[tuple[str, str], ...]:
-    """(published name, source) of every published column."""
+    """(published name, source) of every published column. beside: of an output of passages."""
     wanted = entry.columns
     if wanted is None:
-        return default_columns(schema)
+        return default_columns(schema) if beside is None else passage_columns(schema, beside, language)
     if isinstance(wanted, str):
         return preset_columns(wanted, schema, language)
     pairs = [(v, k) for k, v in wanted.items()] if isinstance(wanted, dict) else [(c, c) for c in wanted]
+    if beside is not None and language is not None and "language" not in schema.names:
+        pairs = [(name, language if column == "language" else column) for name, column in pairs]
     for index, (_, column) in enumerate(pairs):
         if column not in schema.names:
             near = did_you_mean(column, schema.names)

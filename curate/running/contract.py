@@ -28,8 +28,9 @@ def step_fields(plan: StepPlan, step: AnyStep | Job[Any]) -> list[pa.Field]:
     """The fields a step adds to an overlay: global names; step, version and provenance in the metadata."""
     facts = {"step": plan.use, "version": str(plan.version), **plan.provenance}
     metadata = {f"curate.{key}": value for key, value in facts.items()}
+    over = plan.over is not None and isinstance(step, Job)  # other steps have lists themselves by now
     return [
-        pa.field(qualified(plan.name, local), kind, metadata=metadata)
+        pa.field(qualified(plan.name, local), pa.list_(kind) if over else kind, metadata=metadata)
         for local, kind in written(step).items()
     ]
 
@@ -43,6 +44,7 @@ def checked_columns(
         raise _broken(plan, f"declared the columns {sorted(declared)} and returned {sorted(returned)}")
     if (
         REASONS in declared
+        and plan.over is None  # over passages a list holds a list for each
         and isinstance(returned[REASONS], pa.ListArray)
         and returned[REASONS].flatten().null_count
     ):
@@ -54,7 +56,7 @@ def checked_columns(
 
 
 def checked_column(
-    plan: StepPlan, name: str, column: pa.Array, kind: pa.DataType, batch: DocBatch
+    plan: StepPlan | str, name: str, column: pa.Array, kind: pa.DataType, batch: DocBatch
 ) -> pa.Array:
     """One returned column: an Array of the declared type with a value for every row."""
     if isinstance(column, pa.ChunkedArray):
@@ -68,10 +70,12 @@ def checked_column(
     return column
 
 
-def _broken(plan: StepPlan, what: str) -> CurateError:
+def _broken(plan: StepPlan | str, what: str) -> CurateError:
+    """plan: of the step, or its name alone."""
+    name, title = (plan, f"'{plan}'") if isinstance(plan, str) else (plan.name, f"'{plan.name}' ({plan.use})")
     return error(
         "R303",
-        f"step '{plan.name}' ({plan.use}) {what}",
+        f"step {title} {what}",
         help="this is a fault of the step: it breaks the contract in curate/core/stage.py",
-        step=plan.name,
+        step=name,
     )

@@ -115,7 +115,8 @@ def compile_kernels(folder: RunFolder, plan: Plan, environment: dict[str, str]) 
     import subprocess
 
     try:
-        compile_once(folder.root, [plan.words, *(s.use for s in plan.steps)], environment)
+        passages = ["passages"] if plan.passages else []
+        compile_once(folder.root, [plan.words, *(s.use for s in plan.steps), *passages], environment)
     except subprocess.CalledProcessError as cause:
         raise error(
             "R303",

@@ -21,13 +21,15 @@ from curate.core.exchange import ExchangeReader
 from curate.core.expression import parse
 from curate.core.plan import StepPlan
 from curate.core.stage import Annotator, Context, Job, Mapped, Mapper
+from curate.running.passages import PassageMarks, PassageNumbers
 
 
 class MapperStep:
-    """A job's mapper over the rows inside its `when:`."""
+    """A job's mapper over the rows inside its `when:`; one over passages has looked at that itself."""
 
     def __init__(self, plan: StepPlan, mapper: Mapper) -> None:
-        self._when = parse(plan.when) if plan.when is not None else None
+        self._over = plan.over is not None
+        self._when = parse(plan.when) if plan.when is not None and not self._over else None
         self._mapper = mapper
 
     @property
@@ -42,6 +44,8 @@ class MapperStep:
 
     def emit(self, batch: DocBatch) -> Mapped:
         """What the job's reduce phases need of a batch."""
+        if self._over:
+            return self._mapper.emit(batch)
         if self._when is not None:
             inside = self._when.evaluate(batch.record).fill_null(False)
             batch = batch.filter(inside.to_numpy(zero_copy_only=False))
@@ -51,9 +55,10 @@ class MapperStep:
 class Marks(Annotator[Any]):
     """A job as a step of the pass after it: what it found out about each document of a shard."""
 
-    def __init__(self, job: Job[Any]) -> None:
+    def __init__(self, job: Job[Any], passages: PassageMarks | None = None) -> None:
         self.Config, self.VERSION = job.Config, job.VERSION
         self._job = job
+        self._passages = passages
         self._found: pa.RecordBatch | None = None
         self._docs = np.zeros(0, np.int64)
 
@@ -64,27 +69,34 @@ class Marks(Annotator[Any]):
         return frozenset()
 
     def writes(self) -> Mapping[str, pa.DataType]:
-        return self._job.writes()
+        return self._job.writes() if self._passages is None else self._passages.writes()
 
     def open(self, context: Context) -> None:
         self._job.open(context)
 
-    def start_unit(self, found: pa.RecordBatch | None) -> None:
-        """found: the job's records about one shard, ascending by doc."""
+    def start_unit(self, found: pa.RecordBatch | None, numbers: PassageNumbers | None = None) -> None:
+        """found: the job's records about one shard, ascending by doc. numbers: of its passages, for a job over them."""
         if found is None:
             raise error("R303", "a pass begins with the marks of a job that has not run", help="run again")
         self._found = found
         self._docs = found.column(DOC).to_numpy()
+        if self._passages is not None:
+            self._passages.numbers = numbers
 
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
+        if self._passages is not None:
+            return self._passages.annotate(batch, self._about)
+        return self._job.mark_texts(self._about(batch.column(DOC)), batch)
+
+    def _about(self, numbers: pa.Int64Array) -> pa.RecordBatch:
+        """What was found out about these documents, row for row; null where nothing was."""
         assert self._found is not None
-        docs = batch.column(DOC).to_numpy()
+        docs = numbers.to_numpy()
         places = np.searchsorted(self._docs, docs)
         there = places < len(self._docs)
         there[there] = self._docs[places[there]] == docs[there]
         found = self._found.take(pa.array(places, pa.int64(), mask=~there))
-        found = found.set_column(0, found.schema.field(0).with_nullable(False), batch.column(DOC))
-        return self._job.mark_texts(found, batch)
+        return found.set_column(0, found.schema.field(0).with_nullable(False), numbers)
 
 
 def found_records(readers: Iterable[ExchangeReader], shard: int) -> pa.RecordBatch:

@@ -6,7 +6,7 @@ One thread reads and writes, in the order of `doc`; batches go through the steps
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -17,11 +17,13 @@ from curate.core.columns import TEXT
 from curate.core.exchange import ExchangeWriter
 from curate.core.expression import parse
 from curate.core.overlay import OverlayWriter
+from curate.core.passages import Beside
 from curate.core.plan import Phase, Plan, StepPlan
 from curate.core.stage import Job
 from curate.io.source import read_shard
 from curate.running.joined import SIZE
 from curate.running.ledger import READ, counters_json
+from curate.running.passages import PassageNumbers, mark_reads, numbered
 from curate.running.pipeline import Pipeline
 from curate.running.quarantine import BadRow, Quarantine
 from curate.running.threads import Threads
@@ -45,14 +47,14 @@ def run_pass(
     found: what the job before the pass found out about the shard.
     """
     path = space.folder.overlay(phase.name, unit, attempt)
-    pipeline.start_unit(found)
+    pipeline.start_unit(found, _passage_numbers(space, phase, unit))
     rows = rewritten = 0
     outputs = {"overlay": path}
     facts: dict[str, Any] = {}
     with ExitStack() as files:
         writer = files.enter_context(OverlayWriter(path, pipeline.schema))
         exchange = side = None
-        mapped = 0
+        mapped = passages = 0
         if pipeline.mapper is not None:
             outputs["rows"] = space.folder.exchange(phase.name, unit, attempt)
             exchange = files.enter_context(ExchangeWriter(outputs["rows"], pipeline.mapper.schema()))
@@ -66,10 +68,12 @@ def run_pass(
             pipeline.count(outcome)
             writer.append(outcome.overlay)
             if exchange is not None and outcome.mapped is not None:
-                exchange.append(outcome.mapped.records, outcome.mapped.partitions)
-                mapped += outcome.mapped.documents
-                if side is not None and outcome.mapped.side is not None:
-                    side.append(outcome.mapped.side, np.zeros(outcome.mapped.side.num_rows, np.int64))
+                emitted = numbered(outcome.mapped, unit, passages)
+                exchange.append(emitted.records, emitted.partitions)
+                mapped += emitted.documents
+                passages += emitted.passages or 0
+                if side is not None and emitted.side is not None:
+                    side.append(emitted.side, np.zeros(emitted.side.num_rows, np.int64))
             rows += outcome.overlay.num_rows
             rewritten += outcome.rewritten
             for bad in outcome.bad:
@@ -82,6 +86,14 @@ def run_pass(
         facts["counts"] = counts
     seals = {role: file.seal for role, file in (("rows", exchange), ("side", side)) if file is not None}
     return UnitResult(rows, outputs, counters_json(pipeline.counters), facts, seals)
+
+
+def _passage_numbers(space: Workspace, phase: Phase, unit: int) -> PassageNumbers | None:
+    """Numbers of a shard's passages, for a pass that begins with the marks of a job over them."""
+    over = phase.steps[0].over if phase.steps and phase.steps[0].kind == "job" else None
+    if over is None:
+        return None
+    return PassageNumbers.of(space.view(unit, before=phase).batches([over]), over, unit)
 
 
 def _pass_input(
@@ -114,8 +126,7 @@ def pass_columns(plan: Plan, phase: Phase) -> list[str]:
     wanted = [SIZE if _sizes_are_enough(plan, phase) else TEXT]
     written: set[str] = set()
     for step in phase.steps:
-        # The columns of a job were for its mapper, in the pass before; its marks need those of its `when`.
-        needed = step.reads if step.kind != "job" else sorted(parse(step.when).columns) if step.when else ()
+        needed = step.reads if step.kind != "job" else _mark_columns(plan, step)
         wanted += [c for c in needed if c not in written]
         written |= step.writes.keys()
     if phase.job is not None:
@@ -123,6 +134,14 @@ def pass_columns(plan: Plan, phase: Phase) -> list[str]:
     if plan.language is not None and plan.language not in written and known_before(plan, phase):
         wanted.append(plan.language)
     return [c for c in dict.fromkeys(wanted) if c != "doc"]
+
+
+def _mark_columns(plan: Plan, step: StepPlan) -> Sequence[str]:
+    """What a job's marks look at: the columns of a job were for its mapper, in the pass before; its marks need those of its
+    `when`, and one over passages the spans."""
+    if step.over is not None:
+        return sorted(mark_reads(Beside.of(plan.steps_before(step.name), step.over), step.when))
+    return sorted(parse(step.when).columns) if step.when is not None else ()
 
 
 def _sizes_are_enough(plan: Plan, phase: Phase) -> bool:

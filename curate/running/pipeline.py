@@ -32,6 +32,7 @@ from curate.running.contract import AnyStep, checked_column, checked_columns, st
 from curate.running.jobs import MapperStep, Marks
 from curate.running.joined import SIZE
 from curate.running.ledger import READ, StepCounter, language_codes
+from curate.running.passages import OverPassages, PassageNumbers
 from curate.running.quarantine import BadRow
 
 NO_TEXT = "no_text"
@@ -145,6 +146,12 @@ class _Rows:
             self.batch = self.batch.filter(~gone)
 
 
+def _caching(step: AnyStep) -> Caching | None:
+    """The step that keeps what it makes, if it is one that does; also one over passages."""
+    inner = step.step if isinstance(step, OverPassages) else step
+    return inner if isinstance(inner, Caching) else None
+
+
 class Pipeline:
     """The steps of one pass, built and opened once per process; `start_unit` begins a shard with fresh counters.
 
@@ -167,7 +174,7 @@ class Pipeline:
         self.mapper = mapper
         self._steps = steps
         self._when: list[Expression | None] = [
-            parse(p.when) if p.when is not None else None for p, _ in steps
+            parse(p.when) if p.when is not None and p.over is None else None for p, _ in steps
         ]
         self.schema = overlay_schema([f for plan, step in steps for f in step_fields(plan, step)])
         self.names = ([READ] if first else []) + [plan.name for plan, _ in steps]
@@ -178,18 +185,20 @@ class Pipeline:
         for plan, step in steps:
             step.open(replace(context, snapshot=plan.snapshot))
 
-    def start_unit(self, found: pa.RecordBatch | None = None) -> None:
-        """Begin a shard. found: what the job whose marks begin this pass found out about it."""
+    def start_unit(self, found: pa.RecordBatch | None = None, numbers: PassageNumbers | None = None) -> None:
+        """Begin a shard. found: what the job whose marks begin this pass found out about it; numbers: of its passages, for a
+        job over them."""
         self.counters = [StepCounter(name) for name in self.names]
         for _, step in self._steps:
             if isinstance(step, Marks):
-                step.start_unit(found)
-            elif isinstance(step, Caching):
-                step.begin()
+                step.start_unit(found, numbers)
+            elif (caching := _caching(step)) is not None:
+                caching.begin()
 
     def finish_unit(self) -> dict[str, dict[str, int]]:
         """End a shard: what its steps keep is committed. Step → what it counted, for the done-file."""
-        counts = {plan.name: dict(step.finish()) for plan, step in self._steps if isinstance(step, Caching)}
+        steps = [(plan.name, _caching(step)) for plan, step in self._steps]
+        counts = {name: dict(step.finish()) for name, step in steps if step is not None}
         return {name: numbers for name, numbers in counts.items() if numbers}
 
     def run(self, record: pa.RecordBatch, bad: Sequence[BadRow] = ()) -> Outcome:
@@ -328,7 +337,7 @@ def blank_rows(text: pa.StringArray) -> Indices:
 
 def _failed_rules(plan: StepPlan, written: Mapping[str, pa.Array]) -> tuple[Indices, pa.ListArray]:
     """Rows with reasons, if the step is a filter: positions and their lists."""
-    if not plan.filters:
+    if not plan.filters or plan.over is not None:
         return np.zeros(0, np.int64), pa.array([], pa.list_(pa.string()))
     listed = written[qualified(plan.name, REASONS)]
     lengths = pc.fill_null(pc.list_value_length(listed), 0).to_numpy(zero_copy_only=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,9 @@ from curate import __version__
 from curate.core.exchange import ExchangeReader, ExchangeWriter
 from curate.core.expression import parse
 from curate.core.overlay import doc_numbers, read_overlay_schema
+from curate.core.passages import Beside
 from curate.core.plan import OutputPlan, Phase
+from curate.io.passages import SOURCE_DOC, Fates, exploded, passage_schema
 from curate.io.publish import (
     FileLayout,
     count_rows,
@@ -36,27 +39,34 @@ def run_count(space: Workspace, phase: Phase, unit: int, report: Report) -> Unit
     output = space.plan.output(phase.output or "")
     counts: dict[str, tuple[int, int]] = {}
     rows = 0
-    for record in _selected(space, output, unit, [SIZE]):
+    fates = Fates()
+    for record, _ in _selected(space, output, unit, [SIZE], fates):
         count_rows(_partition(output, record), record.column(SIZE), counts)
         rows += record.num_rows
     report(rows, 0)
-    return UnitResult(rows, {}, {"steps": []}, {"counts": {k: list(v) for k, v in sorted(counts.items())}})
+    facts: dict[str, Any] = {"counts": {k: list(v) for k, v in sorted(counts.items())}}
+    if output.unit is not None:
+        facts["passages"] = fates.as_dict()
+    return UnitResult(rows, {}, {"steps": []}, facts)
 
 
 def _selected(
-    space: Workspace, output: OutputPlan, shard: int, columns: Sequence[str]
-) -> Iterator[pa.RecordBatch]:
-    """Living rows of a shard that pass the output's `where`."""
+    space: Workspace, output: OutputPlan, shard: int, columns: Sequence[str], fates: Fates | None = None
+) -> Iterator[tuple[pa.RecordBatch, npt.NDArray[np.int64]]]:
+    """Rows of a shard that are published, with their numbers: living documents, or passages of theirs, that pass the
+    output's `where`. fates: counts what became of passages."""
     where = parse(output.where) if output.where is not None else None
-    wanted = [*columns, *(sorted(where.columns) if where is not None else ())]
-    if output.partition_by is not None:
-        wanted.append(output.partition_by)
-    for record in space.view(shard).batches(list(dict.fromkeys(wanted))):
-        if where is None:
-            yield record
-        else:
-            inside = where.evaluate(record).fill_null(False)
-            yield record.filter(inside)
+    wanted = [*columns, *([output.partition_by] if output.partition_by is not None else [])]
+    asked = sorted(where.columns) if where is not None else []
+    if output.unit is not None:
+        beside = Beside.of(space.plan.steps, output.unit)
+        needed = beside.needs({*wanted, *asked}) - {SOURCE_DOC} | {SIZE}
+        records = space.view(shard).batches(sorted(needed))
+        yield from exploded(records, beside, wanted, where, shard, fates)
+        return
+    for record in space.view(shard).batches(list(dict.fromkeys([*wanted, *asked]))):
+        chosen = record if where is None else record.filter(where.evaluate(record).fill_null(False))
+        yield chosen, doc_numbers(chosen)
 
 
 def _partition(output: OutputPlan, record: pa.RecordBatch) -> pa.StringArray | None:
@@ -66,12 +76,12 @@ def _partition(output: OutputPlan, record: pa.RecordBatch) -> pa.StringArray | N
 def run_exchange(space: Workspace, phase: Phase, unit: int, attempt: str, report: Report) -> UnitResult:
     """The kept rows of one shard, as they will be published, each under the row group it goes to."""
     output = space.plan.output(phase.output or "")
-    schema = exchange_schema(published_schema(output.columns, available_schema(space), output.preset))
+    schema = exchange_schema(_schema_of(space, output))
     path = space.folder.exchange(phase.name, unit, attempt)
     rows = 0
     with ExchangeWriter(path, schema) as writer:
-        for docs, published, groups in _published_rows(space, output, space.layout(output.name), unit):
-            writer.append(pa.RecordBatch.from_arrays([docs, *published.columns], schema=schema), groups)
+        for numbers, published, groups in _published_rows(space, output, space.layout(output.name), unit):
+            writer.append(pa.RecordBatch.from_arrays([numbers, *published.columns], schema=schema), groups)
             rows += published.num_rows
             report(published.num_rows, int(published.nbytes))
     return UnitResult(rows, {"rows": path}, {"steps": []}, seals={"rows": writer.seal})
@@ -80,6 +90,20 @@ def run_exchange(space: Workspace, phase: Phase, unit: int, attempt: str, report
 def exchange_schema(published: pa.Schema) -> pa.Schema:
     """`__doc`, by which rows are sorted, and the published columns."""
     return pa.schema([pa.field("__doc", pa.int64(), nullable=False), *published])
+
+
+def _schema_of(space: Workspace, output: OutputPlan) -> pa.Schema:
+    """Types of an output's columns."""
+    return published_schema(output.columns, _available(space, output)[0], output.preset)
+
+
+def _available(space: Workspace, output: OutputPlan) -> tuple[pa.Schema, str | None]:
+    """The columns that an output can have, and which of them holds the language."""
+    available = available_schema(space)
+    if output.unit is None:
+        return available, space.plan.language
+    beside = Beside.of(space.plan.steps, output.unit)
+    return passage_schema(available, beside), beside.language or space.plan.language
 
 
 def available_schema(space: Workspace) -> pa.Schema:
@@ -114,7 +138,7 @@ def run_write(
     output = space.plan.output(phase.output or "")
     layout = space.layout(output.name)
     facts = {"curate": __version__, "config": space.plan.config, "output": output.provenance()}
-    schema = published_schema(output.columns, available_schema(space), output.preset)
+    schema = _schema_of(space, output)
     schema = schema.with_metadata(provenance(facts))
     target.parent.mkdir(parents=True, exist_ok=True)
     if output.exchanged:
@@ -151,19 +175,18 @@ def _rows_in_order(
 def _published_rows(
     space: Workspace, output: OutputPlan, layout: FileLayout, unit: int
 ) -> Iterator[tuple[pa.Int64Array, pa.RecordBatch, npt.NDArray[np.int64]]]:
-    """The kept rows of one shard as they will be published: doc, columns, and the row group each one goes to."""
-    plan = space.plan
-    available = available_schema(space)
+    """The kept rows of one shard as they will be published: number, columns, and the row group each one goes to."""
+    available, language = _available(space, output)
     schema = published_schema(output.columns, available, output.preset)
-    wanted = needed_columns(output.columns, available, plan.language)
+    wanted = needed_columns(output.columns, available, language)
     shard = space.manifest.shards[unit]
     starts = np.asarray(space.file_starts(shard))
     names = pa.array([space.manifest.files[f].path for f in shard.files], pa.string())
     seen: dict[str, int] = {}
-    for record in _selected(space, output, unit, [*wanted, SIZE]):
+    for record, numbers in _selected(space, output, unit, [*wanted, SIZE]):
         docs = doc_numbers(record)
         sizes = record.column(SIZE).to_numpy(zero_copy_only=False)
-        groups = row_groups(layout, output, unit, _partition(output, record), docs, sizes, seen)
+        groups = row_groups(layout, output, unit, _partition(output, record), numbers, sizes, seen)
         paths = names.take(pa.array(np.searchsorted(starts, docs & 0xFFFFFFFF, side="right") - 1))
-        published = published_batch(record, output.columns, schema, plan.language, paths)
-        yield record.column("doc"), published, groups
+        published = published_batch(record, output.columns, schema, language, paths)
+        yield pa.array(numbers), published, groups

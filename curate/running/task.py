@@ -26,8 +26,9 @@ from curate.core.errors import CurateError, Problem, error, system_error
 from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder, new_attempt
 from curate.core.manifest import Manifest
-from curate.core.plan import Phase, StepPlan, digest, pack
-from curate.core.stage import Context, Job
+from curate.core.passages import Beside
+from curate.core.plan import Phase, Plan, StepPlan, digest, pack
+from curate.core.stage import Context, Job, Mapper
 from curate.io.publish import FileLayout
 from curate.planning.artifacts import check_unchanged
 from curate.planning.fingerprints import (
@@ -41,6 +42,7 @@ from curate.running.checks import run_check
 from curate.running.contract import AnyStep
 from curate.running.finish import staging_folder
 from curate.running.jobs import MapperStep, Marks, found_records
+from curate.running.passages import OverMapper, OverPassages, PassageMarks
 from curate.running.passes import run_pass
 from curate.running.pipeline import Pipeline
 from curate.running.publishing import run_count, run_exchange, run_write
@@ -78,9 +80,14 @@ def build_step(use: str, options: Mapping[str, Any]) -> AnyStep | Job[Any]:
     return step
 
 
-def _marked(step: AnyStep | Job[Any]) -> AnyStep:
-    """A job at the head of a pass works like an annotator; every other step is what it is."""
-    return Marks(step) if isinstance(step, Job) else step
+def _placed(plan: Plan, step_plan: StepPlan, step: AnyStep | Job[Any]) -> AnyStep:
+    """The step as it works in a pass: a job at its head like an annotator, one over passages like one over documents."""
+    if step_plan.over is None:
+        return Marks(step) if isinstance(step, Job) else step
+    beside = Beside.of(plan.steps_before(step_plan.name), step_plan.over)
+    if isinstance(step, Job):
+        return Marks(step, PassageMarks(step, step_plan, beside))
+    return OverPassages(step, step_plan.name, beside, step_plan.when)
 
 
 class Worker:
@@ -216,15 +223,22 @@ class Worker:
 
     def _pipeline(self, phase: Phase) -> Pipeline:
         if phase.name not in self._pipelines:
-            steps = [(s, _marked(self._step(s))) for s in phase.steps]
+            steps = [(s, _placed(self.plan, s, self._step(s))) for s in phase.steps]
             first = phase == self.plan.passes[0]
             mapper = None
             if phase.job is not None:
-                mapper = MapperStep(phase.job, self._job(phase).mapper(phase.partitions))
+                mapper = MapperStep(phase.job, self._mapper(phase.job, self._job(phase), phase.partitions))
             self._pipelines[phase.name] = Pipeline(
                 steps, self._context, self.plan.language, first=first, words=self.plan.words, mapper=mapper
             )
         return self._pipelines[phase.name]
+
+    def _mapper(self, plan: StepPlan, job: Job[Any], partitions: int) -> Mapper:
+        mapper = job.mapper(partitions)
+        if plan.over is None:
+            return mapper
+        beside = Beside.of(self.plan.steps_before(plan.name), plan.over)
+        return OverMapper(mapper, job.reads(), beside, plan.when)
 
     def _step(self, plan: StepPlan) -> AnyStep | Job[Any]:
         """A step of the plan, neither it nor its files changed since; not opened yet."""

@@ -181,7 +181,7 @@ def filters_of(plan: Plan) -> list[Filter]:
     """Every step of a plan that has rules, in order. R309 for options that a step no longer takes."""
     found = []
     for step_plan in plan.steps:
-        if step_plan.kind != "annotator":
+        if step_plan.kind != "annotator" or step_plan.over is not None:
             continue
         try:
             step = build_step(step_plan.use, step_plan.options)
@@ -204,7 +204,9 @@ def language_score(plan: Plan) -> LanguageScore | None:
     column = qualified(step.name, "prob") if step is not None else ""
     if step is None or column not in step.writes:
         return None
-    found = [bound for s in plan.steps if s.kind == "selector" for bound in _least(s, column)]
+    found = [
+        bound for s in plan.steps if s.kind == "selector" and s.over is None for bound in _least(s, column)
+    ]
     return LanguageScore(step, column, max(found, default=None))
 
 

@@ -23,7 +23,7 @@ from curate.core.expression.evaluate import evaluate
 from curate.core.expression.tree import Between, Column, Compare, Literal, Logic, Negate, Node, Not
 from curate.core.manifest import row_of, shard_of
 from curate.core.plan import OutputPlan, StepPlan
-from curate.core.stage import Annotator, Job
+from curate.core.stage import Annotator, Job, Rule
 from curate.core.suggest import did_you_mean
 from curate.io.publish import file_name, row_groups
 from curate.running.finish import read_published
@@ -200,7 +200,9 @@ def failed_rules(
     no more.
     """
     step = build_step(plan.use, plan.options)
-    known = step.rules(_language_then(documents, document, plan)) if isinstance(step, Annotator) else ()
+    known: tuple[Rule, ...] = ()
+    if isinstance(step, Annotator) and plan.over is None:
+        known = step.rules(_language_then(documents, document, plan))
     entries = []
     for reason in failed:
         entry: dict[str, Any] = {"reason": reason}

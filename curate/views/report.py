@@ -204,8 +204,24 @@ def _output_faults(run: RunState, steps: list[dict[str, Any]], outputs: list[dic
     if not all(p.complete for p in run.passes):
         return found
     for plan, output in zip(run.plan.outputs, outputs, strict=True):
-        if output["complete"] and plan.where is None and steps and output["rows"] != steps[-1]["rows_kept"]:
+        if plan.unit is not None and output["complete"]:
+            found += _passage_faults(plan.name, output, steps[-1]["rows_kept"] if steps else None)
+        elif output["complete"] and plan.where is None and steps and output["rows"] != steps[-1]["rows_kept"]:
             found.append(f"output {plan.name} has {output['rows']} rows, {steps[-1]['rows_kept']} were kept")
+    return found
+
+
+def _passage_faults(name: str, output: Mapping[str, Any], kept: int | None) -> list[str]:
+    """Passages cut must be those dropped, not asked for, and published; their documents those that were kept."""
+    fates, found = output["passages"], []
+    gone = sum(fates["dropped"].values()) + fates["where"]
+    if fates["cut"] != gone + fates["published"] or fates["published"] != output["rows"]:
+        found.append(
+            f"output {name}: {fates['cut']} passages were cut, {gone} left out, {fates['published']} counted to publish, "
+            f"and it has {output['rows']} rows"
+        )
+    if kept is not None and fates["documents"] != kept:
+        found.append(f"output {name} is cut from {fates['documents']} documents, {kept} were kept")
     return found
 
 

@@ -134,7 +134,17 @@ def _outputs(report: Mapping[str, Any], console: Console) -> None:
         console.print()
         console.print(Text(f"output {output['name']}{whole}", style="bold"))
         console.print(Text(f"  {plural(output['rows'], 'row')}, {files}{parts}, {size(output['bytes'])}"))
+        if "passages" in output:
+            console.print(Text(f"  {_passages_text(output['passages'])}"))
         console.print(Text(f"  {output['path']}"))
+
+
+def _passages_text(fates: Mapping[str, Any]) -> str:
+    """Where the passages of an output went."""
+    parts = [f"{count:,} dropped by {step}" for step, count in fates["dropped"].items()]
+    parts += [f"{fates['where']:,} not asked for by `where`"] if fates["where"] else []
+    cut = f"{plural(fates['cut'], 'passage')} of {plural(fates['documents'], 'document')}"
+    return ", ".join([cut, *parts, f"{fates['published']:,} published"])
 
 
 def _quarantine(report: Mapping[str, Any], console: Console, everything: bool) -> None:

@@ -243,7 +243,9 @@ def output_entry(run: RunState, output: OutputPlan) -> dict[str, Any]:
         entry["rows"] += file.rows
         entry["files"] += 1
         entry["bytes"] += file.bytes
+    passages = passage_fates(run, output)
     return {
+        **({"unit": output.unit, "passages": passages} if passages is not None else {}),
         "name": output.name,
         "path": output.path,
         "rows": sum(f.rows for f in files),
@@ -252,6 +254,21 @@ def output_entry(run: RunState, output: OutputPlan) -> dict[str, Any]:
         "complete": complete and run.phase(f"{output.name}.write").complete,
         "partitions": dict(sorted(partitions.items())),
     }
+
+
+def passage_fates(run: RunState, output: OutputPlan) -> dict[str, Any] | None:
+    """Of an output of passages, what became of those of the units that are counted: `documents cut dropped where published`,
+    `dropped` by step; None for an output of documents."""
+    if output.unit is None:
+        return None
+    total: dict[str, Any] = {"documents": 0, "cut": 0, "dropped": {}, "where": 0, "published": 0}
+    for done in run.phase(f"{output.name}.count").done.values():
+        found = done.facts["passages"]
+        for key in ("documents", "cut", "where", "published"):
+            total[key] += found[key]
+        for step, count in found["dropped"].items():
+            total["dropped"][step] = total["dropped"].get(step, 0) + count
+    return total
 
 
 def quarantined_rows(run: RunState) -> int:

@@ -39,16 +39,21 @@ class Encoded(NamedTuple):
 class Encoder(Protocol):
     """A frozen model. Cheap to make; `open` loads it, once per process.
 
-    languages: those it was trained on, None if it does not say. dimensions: of a vector. max_tokens: it reads no more.
-    libraries: modules whose version decides its output. settings: what decides it beside these and the files.
+    name: of the model, wherever it lies. dimensions: of a vector; known once its files are there. max_tokens: it reads no
+    more. languages: those it was trained on, None if it does not say. libraries: modules whose version decides its output.
+    settings: what decides the vectors beside the files.
     """
 
-    name: str
-    dimensions: int
-    max_tokens: int
-    languages: frozenset[str] | None
-    libraries: tuple[str, ...]
-
+    @property
+    def name(self) -> str: ...
+    @property
+    def dimensions(self) -> int: ...
+    @property
+    def max_tokens(self) -> int: ...
+    @property
+    def languages(self) -> frozenset[str] | None: ...
+    @property
+    def libraries(self) -> tuple[str, ...]: ...
     @property
     def settings(self) -> Settings: ...
 

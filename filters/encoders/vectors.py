@@ -7,7 +7,8 @@ from the encoder just now: a run that finds everything and a run that finds noth
 gives equal vectors. Rounding moves a value of a unit vector by at most 2⁻¹² of itself.
 
 Batches may come from several threads: looking up and keeping take turns, encoding does too unless the encoder is
-`CONCURRENT`. Steps of one process share encoders and vectors by recipe and cache (`shared`), so two heads on one encoder encode once.
+`CONCURRENT`. Steps of one process share encoders and vectors by recipe and cache (`shared`), so two heads on one encoder
+encode once.
 What is found depends on the shard and the snapshot alone: what was made in a unit is forgotten when the next one begins.
 
 A unit's new vectors become a shard when it ends. Where that cannot be written (a full disk, a folder of somebody else) the

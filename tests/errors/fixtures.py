@@ -48,12 +48,14 @@ from curate.running.progress import Progress
 from curate.running.run import locked
 from curate.views.explain import explain
 from filters.encoders.cache import recipe_of
+from filters.encoders.options import PackedOptions, make_encoder
 from filters.encoders.usem3 import Usem3
 from filters.heads.card import TrainedOn, read_card, weights_path
 from filters.heads.head import write_head
 from filters.heads.training.recipe import Recipe
 from filters.heads.training.train import train
 from filters.ner.conll import read_tagged
+from tests.filters.tiny_encoders import write_gte
 from tests.llm_server import LlmServer, Reply
 
 
@@ -299,6 +301,13 @@ def _model_server_that_is_not_there(place: Place) -> None:
 def _model_server_with_another_key(place: Place) -> None:
     with LlmServer([Reply(status=401)]) as server:
         Client(Server(base_url=server.url)).ask([{"model": "m"}])
+
+
+@provokes("E509")
+def _no_gpu(place: Place) -> None:
+    place.patch.setattr("torch.cuda.is_available", lambda: False)
+    options = PackedOptions(use="packed", model=str(write_gte(place.folder / "tiny")), device="cuda")
+    make_encoder(options).open()
 
 
 @provokes("E510")
