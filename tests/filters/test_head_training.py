@@ -22,6 +22,7 @@ from curate.cli import cli
 from curate.core.errors import CurateError
 from curate.core.models import models_folder
 from curate.core.stage import Context
+from filters.encoders.usem3 import Usem3
 from filters.heads.card import Card, Labels, TrainedOn, read_card
 from filters.heads.head import read_head, write_head
 from filters.heads.training import measures
@@ -252,6 +253,42 @@ def test_what_was_trained_scores_in_a_run(trained: Path, tmp_path: Path) -> None
     texts = [LESSON.format("new", 900), OFFER.format("hats", 900)]
     lesson, offer = step.annotate(batch_of(texts))["score"].to_pylist()
     assert lesson > offer + 1.5
+
+
+def test_vectors_are_kept_and_found_again(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = {
+        "name": "kept", "labels": [{"path": str(trained / "labels.jsonl.gz"), "language": "lang"}], "folds": 2,
+        "seeds": 1, "cache": str(tmp_path / "cache"), "output": str(tmp_path),
+    }  # fmt: skip
+    first = train(Recipe.model_validate(raw))
+    before = first.head.read_bytes()
+    given = ["evaluate", str(trained / "labels.jsonl.gz"), "--head", str(first.head), "--language", "lang"]
+    done = CliRunner().invoke(cli, [*given, "--cache", str(tmp_path / "cache")], catch_exceptions=False)
+    assert "82 documents, against score" in done.output
+
+    def encode(*arguments: object) -> None:
+        raise AssertionError("it was encoded before")
+
+    monkeypatch.setattr(Usem3, "encode", encode)
+    again = train(Recipe.model_validate(raw))
+    assert again.head.read_bytes() == before
+    assert again.documents == first.documents == 80
+
+
+def test_a_head_is_evaluated_with_its_own_encoder(trained: Path, tmp_path: Path) -> None:
+    head = read_head(trained / "heads" / "mine.safetensors")
+    other = TrainedOn(name="arctic", checksum="ab" * 32, max_characters=9)
+    card = head.card.model_copy(update={"encoder": other})
+    path = write_head([(np.zeros((1, 512)), np.zeros(1))], card, tmp_path)
+    command = ["evaluate", str(trained / "labels.jsonl.gz"), "--head", str(path)]
+    with pytest.raises(CurateError, match=r"E508.*arctic.*usem3"):
+        CliRunner().invoke(cli, command, catch_exceptions=False)
+    for wrong in ("{use: onxx, model: m}", "usem4", "{"):
+        done = CliRunner().invoke(cli, [*command, "--encoder", wrong])
+        assert done.exit_code == 2
+        assert "--encoder" in done.output
 
 
 def test_raters_are_compared(trained: Path, tmp_path: Path) -> None:
