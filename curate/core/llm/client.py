@@ -152,7 +152,7 @@ class Client:
         while True:
             tries += 1
             try:
-                return await self._try(http, body, min(self.server.timeout, last - loop.time()))
+                return await self._try(http, body, max(0.001, min(self.server.timeout, last - loop.time())))
             except LastingError as fault:
                 raise self._error("E531", f"refuses: {self._hidden(fault)}") from None
             except PassingError as fault:
