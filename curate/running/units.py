@@ -28,7 +28,7 @@ from curate.core.passages import Beside
 from curate.core.plan import OutputPlan, Phase, Plan, StepPlan
 from curate.core.stage import Context, Job, ReduceUnit
 from curate.io.ingest import ingest_unit
-from curate.io.passages import SOURCE_DOC, Fates, exploded, passage_schema
+from curate.io.passages import Fates, exploded
 from curate.io.publish import (
     FileLayout,
     count_rows,
@@ -354,7 +354,7 @@ def _selected(
     asked = sorted(where.columns) if where is not None else []
     if output.unit is not None:
         beside = Beside.of(space.plan.steps, output.unit)
-        needed = beside.needs({*wanted, *asked}) - {SOURCE_DOC} | {SIZE}
+        needed = beside.needs({*wanted, *asked}) | {SIZE}
         records = space.view(shard).batches(sorted(needed))
         yield from exploded(records, beside, wanted, where, shard, fates)
         return
@@ -397,7 +397,7 @@ def _available(space: Workspace, output: OutputPlan) -> tuple[pa.Schema, str | N
     if output.unit is None:
         return available, space.plan.language
     beside = Beside.of(space.plan.steps, output.unit)
-    return passage_schema(available, beside), beside.language or space.plan.language
+    return beside.fields(available), beside.language or space.plan.language
 
 
 def available_schema(space: Workspace) -> pa.Schema:

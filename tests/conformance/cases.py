@@ -38,6 +38,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
 #: Further options worth a run of their own.
 MORE: dict[str, list[dict[str, Any]]] = {
     "filters.select": [{"expression": "matches(text, '^T') and not lid__lang = 'deu_Latn'"}],
+    "filters.ner_relevance": [{"min_prob": 0.5, "max_characters": 50}],
     "filters.quality": [{"min_score": 0.9, "unscored": "drop", "max_characters": 50}],
     "filters.gopher_quality": [
         {"stop_words": ["the", "of", "der", "die"], "min_words": None},
