@@ -199,6 +199,11 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "`against:` names something that is no index, one of another step or of other parameters, or a damaged one.",
         "Name an index that the same step wrote with the same parameters, or make one with `index:`.",
     ),
+    "C220": Entry(
+        "Too many files",
+        "The run would keep more files in its run folder than `execution.max_files` allows.",
+        "Raise `execution.max_files`, or put the input into fewer and larger files.",
+    ),
     "R301": Entry(
         "Inputs have changed",
         "Files are not what they were when the run was planned: added, removed, or written anew. Of a step's own files "
@@ -263,6 +268,13 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "The folder that `index:` names holds something else than what this run would write.",
         "Name a new folder: an index grows into another one, and never changes.",
     ),
+    "R313": Entry(
+        "Too many answers are invalid",
+        "A language model was asked for something, such as a score, and more of its answers than `max_invalid_frac` "
+        "allows hold none, or the server refused the prompts.",
+        "Look at an answer: the message has one. Another model, more `max_tokens` or a shorter text may help; if so many "
+        "may fail, raise `max_invalid_frac` and run again.",
+    ),
     "R320": Entry(
         "The time limit is too short",
         "A task on a cluster met its time limit again and again before it had finished a single unit.",
@@ -293,6 +305,11 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "A line of a file of tagged tokens has too few columns, a tag that is none or bytes that are no UTF-8, or no "
         "column holds tags; or a file that goes with it does not fit.",
         "Correct the line that is shown, or say which columns are meant with `--token-column` and `--tag-column`.",
+    ),
+    "D411": Entry(
+        "Labels teach nothing",
+        "The labels of a head are too few, or all the same.",
+        "Give more labels, or other ones; the message says how many there are and what was left out.",
     ),
     "E501": Entry(
         "No space left",
@@ -334,6 +351,16 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "A head makes sense of the vectors of one encoder, with the weights that it was trained on. The message names both.",
         "Use the encoder that the head's card names, or train a head for the one at hand.",
     ),
+    "E509": Entry(
+        "A device is not there or too small",
+        "A step is to run on a GPU and there is none that torch can use, or a single document does not fit in its memory.",
+        "Set `device: cpu`, run where there is a GPU, or lower `max_tokens`.",
+    ),
+    "E510": Entry(
+        "An embedding cache holds something else",
+        "A file in the folder of an encoder's vectors is damaged, or none that curate wrote there.",
+        "Remove the file: what it held is encoded anew. Or name another folder with `cache:`.",
+    ),
     "E520": Entry(
         "The Ray cluster cannot do this",
         "The cluster cannot be reached, no node is as large as one worker must be, or none had room in time.",
@@ -354,5 +381,17 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "Slurm would not take such a job: an unknown partition or account, more memory than a node has, a limit that is "
         "reached. The message has its own words.",
         "Correct `execution.slurm` in the config; `sinfo` shows partitions and what their nodes have.",
+    ),
+    "E530": Entry(
+        "A model server does not answer",
+        "A server of language models was asked and gave no answer in its tries and time: it is not there, hangs, is "
+        "overloaded, fails, or sends something else than a chat completion. The message has its own words.",
+        "Look at the server and run again; what was answered is kept. `retries`, `timeout` and `deadline` of `server:` "
+        "say how long it is waited for.",
+    ),
+    "E531": Entry(
+        "A model server refuses",
+        "A server of language models refuses every request: a wrong key, model or address. The message has its own words.",
+        "Correct `model`, or `base_url` and `api_key_env` of `server:`, and run again.",
     ),
 }

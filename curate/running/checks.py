@@ -1,7 +1,7 @@
 """A job's check: what it is about to remove, counted by source and language before a single row is dropped.
 
 In: the marks of one shard, and the columns `source` and language of the documents that the job was given. Out, in the
-unit's counters: `removals`, the form of `curate.core.ceilings.Removals`. `curate.running.ceilings` adds them up.
+unit's counters: `removals`, the form of `curate.core.ceilings.Removals`. `curate.running.ceiling_evidence` adds them up.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from curate.core.expression import parse
 from curate.core.plan import Phase, Plan
 from curate.core.stage import Job
 from curate.running.jobs import Marks
-from curate.running.units import Report, UnitResult, Workspace, known_before
+from curate.running.passes import known_before
+from curate.running.workspace import Report, UnitResult, Workspace
 
 
 class Looked(NamedTuple):

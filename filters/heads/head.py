@@ -5,8 +5,9 @@ In: float32[n, dimensions]. Out: float32[n]. A safetensors file holds, for layer
     <i>.weight   float32[outputs, inputs]    as torch.nn.Linear has it
     <i>.bias     float32[outputs]
 
-with ReLU between layers and one output in the end; a single layer is a linear head. In float32 throughout: JQL's bfloat16
-makes scores steps of 1/64, and quantiles full of ties. Scores are what comes out, not cut to the range of the labels.
+with ReLU between layers (or tanh, if the card says so) and one output in the end; a single layer is a linear head. In
+float32 throughout: JQL's bfloat16 makes scores steps of 1/64, and quantiles full of ties. Scores are what comes out, not cut
+to the range of the labels.
 
 Rows do not depend on each other (`filters.encoders.matrix`), so a score is a function of the text.
 """
@@ -22,6 +23,7 @@ import numpy.typing as npt
 
 from curate.core.errors import CurateError, error
 from filters.heads.card import Card, read_card
+from filters.heads.outputs import output_scores
 
 Float32s = npt.NDArray[np.float32]
 Layers = list[tuple[Float32s, Float32s]]
@@ -38,6 +40,7 @@ class Head:
         from filters.encoders.matrix import packed
 
         self.card = card
+        self._tanh = card.activation == "tanh"
         self._widths = [weight.shape[0] for weight, _ in layers]
         self._layers = [
             (packed(_filled(weight.T)), _filled(bias[None, :])[0], weight.shape[1]) for weight, bias in layers
@@ -64,9 +67,15 @@ class Head:
                 made.ctypes.data, made.shape[1], rows, made.shape[1],
             )  # fmt: skip
             if number + 1 < len(self._layers):
-                np.maximum(made, 0, out=made)
+                np.tanh(made, out=made) if self._tanh else np.maximum(made, 0, out=made)
             values = made
-        return values[: len(vectors), 0]
+        return self._said(values[: len(vectors)])
+
+    def _said(self, values: Float32s) -> Float32s:
+        if self.card.output == "linear":
+            return values[:, 0]
+        wanted = values[:, : max(1, len(self.card.classes))]
+        return output_scores(wanted, self.card.output, self.card.classes).astype(np.float32)
 
 
 def read_head(weights: Path) -> Head:
@@ -127,8 +136,10 @@ def _checked(tensors: dict[str, Any], card: Card, weights: Path) -> Layers:
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
             raise _unfit(weights, f"layer {number} has weights that are not finite")
         layers.append((weight, bias))
-    if card.layers[-1] != 1:
-        raise _unfit(weights, f"it gives {card.layers[-1]} values, not one score")
+    wanted = len(card.classes) if card.output == "mean" else 1
+    if card.layers[-1] != wanted or not wanted:
+        what = "not one score" if wanted == 1 else f"not one for each of {wanted} classes"
+        raise _unfit(weights, f"it gives {card.layers[-1]} values, {what}")
     return layers
 
 

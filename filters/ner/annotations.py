@@ -18,7 +18,7 @@ Every mention of every teacher is in the votes of a span or in the rejects.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
@@ -59,13 +59,20 @@ class Annotated(NamedTuple):
 
 
 def annotate(
-    texts: pa.StringArray, answers: Mapping[str, pa.Array], types: TypeMap, mode: Mode = "cursor"
+    texts: pa.StringArray,
+    answers: Mapping[str, pa.Array],
+    types: TypeMap,
+    mode: Mode = "cursor",
+    similar: Callable[[str, str], bool] | None = None,
 ) -> Annotated:
-    """answers: a column by teacher, in the order of preference, each as long as texts. ValueError if one is not."""
+    """answers: a column by teacher, in the order of preference, each as long as texts. ValueError if one is not.
+
+    similar: whether two labels that the type map does not both know mean the same; None: they do not.
+    """
     short = [teacher for teacher, column in answers.items() if len(column) != len(texts)]
     if short:
         raise ValueError(f"the answers of {short[0]} are {len(answers[short[0]])} for {len(texts)} passages")
-    merger = Merger(types)
+    merger = Merger(types, similar)
     columns = {teacher: column.to_pylist() for teacher, column in answers.items()}
     spans, nested, rejects = [], [], []
     for row, text in enumerate(texts.to_pylist()):

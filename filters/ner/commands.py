@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from filters.ner.gold import Imported
 
 _COLUMN = click.IntRange(1)
+_SHARE = click.FloatRange(0, 1)
 
 
 @click.group("ner", context_settings={"help_option_names": ["-h", "--help"]})
@@ -180,48 +181,93 @@ def score_command(gold: Path, pred: Path, by: str, types: Path | None, as_json: 
 
 @command.command("export")
 @click.argument("gold", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["bio", "gliner"]),
+    type=click.Choice(["bio", "gliner", "spacy", "datasets"]),
     default="bio",
     show_default=True,
-    help="A token and its tag a line, or GLiNER's JSON Lines.",
+    help="A token and its tag a line; GLiNER's JSON Lines; spaCy's DocBin; or a folder for `datasets`.",
 )
 @click.option(
     "--by",
     type=click.Choice(["label", "standard", "core"]),
     default="label",
     show_default=True,
-    help="What stands as label.",
+    help="What stands as label; `datasets` keeps all three.",
 )
-@click.option("--force", is_flag=True, help="Replace the file.")
-def export_command(gold: Path, output: Path, kind: str, by: str, force: bool) -> None:
-    """Write annotated sentences for training.
+@click.option("--language", help="Only texts in this language: deu_Latn.")
+@click.option("--sentences", is_flag=True, help="Cut texts into sentences.")
+@click.option("--dev", type=_SHARE, help="Share of hosts and documents for dev; OUTPUT is then a folder.")
+@click.option("--test", type=_SHARE, help="Share of hosts and documents for test; OUTPUT is then a folder.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of the parts.")
+@click.option("--title", help="Of the dataset card; default: the folder's name.")
+@click.option("--licence", help="That the dataset card states: cc-by-4.0.")
+@click.option("--force", is_flag=True, help="Replace an earlier export.")
+def export_command(
+    gold: Path,
+    output: Path,
+    kind: str,
+    by: str,
+    language: str | None,
+    sentences: bool,
+    dev: float | None,
+    test: float | None,
+    seed: int,
+    title: str | None,
+    licence: str | None,
+    force: bool,
+) -> None:
+    """Write annotated texts for training.
 
-    GOLD is a folder that `curate ner import` wrote, or a Parquet file with `text`, `tokens` and `spans`. What cannot be
-    written in the format is counted.
+    GOLD is a folder that `curate ner import` or a run wrote, or a Parquet file with `text`, `tokens` and `spans`. Parts are
+    by host and document: no two have a page of one host, or a passage of one document, in common. What cannot be written in
+    the format is counted.
 
     \b
     Example: curate ner export gold train.bio
     Example: curate ner export gold train.jsonl --format gliner --by standard
+    Example: curate ner export out/ner/annotated spacy --format spacy --by core --dev 0.1 --test 0.1
+    Example: curate ner export out/ner/annotated dataset --format datasets --dev 0.1 --test 0.1
     """
+    import pyarrow.compute as pc
+
     from curate.core.errors import error
-    from filters.ner.export import export, read_tokens
+    from filters.ner.export import read_tokens
+    from filters.ner.export_parts import Request, export_datasets, export_file, export_parts
+    from filters.ner.splits import Shares
     from filters.ner.types import type_map
 
     _check_exists(gold, "GOLD")
+    if kind == "datasets" and by != "label":
+        raise click.BadParameter("`datasets` has all kinds of labels; leave it out", param_hint="--by")
+    if (dev or 0) + (test or 0) > 1:
+        raise click.BadParameter(f"{dev} and {test} are together more than 1", param_hint="--dev, --test")
     if output.exists() and not force:
-        raise error("C205", f"{output} is there already", help="choose another file, or give --force")
+        raise error("C205", f"{output} is there already", help="choose another OUTPUT, or give --force")
     table = read_tokens(gold)
-    part = output.with_name(output.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            counts = export(table, file, kind, by, type_map())  # type: ignore[arg-type]
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
+    if language is not None:
+        found = (
+            sorted(set(table["language"].to_pylist()) - {None}) if "language" in table.column_names else []
+        )
+        if language not in found:
+            raise click.BadParameter(
+                f"there is no '{language}' in {gold}; its languages: {', '.join(found) or 'none'}",
+                param_hint="--language",
+            )
+        table = table.filter(pc.equal(table["language"], language))
+    shares = None if dev is None and test is None else Shares(dev or 0.0, test or 0.0)
+    request = Request(by, type_map(), shares, seed, sentences, title or output.name, licence)  # type: ignore[arg-type]
+    if kind == "datasets":
+        done = export_datasets(table, output, request)
+    elif shares is None:
+        done = export_file(table, output, kind, request)  # type: ignore[arg-type]
+    else:
+        done = export_parts(table, output, kind, request)  # type: ignore[arg-type]
+    counts = done.counts
     click.echo(f"{counts.pop('sentences', 0):,} sentences and {counts.pop('spans', 0):,} spans in {output}")
+    if done.parts:
+        click.echo("parts: " + ", ".join(f"{part} {rows:,}" for part, rows in sorted(done.parts.items())))
     for reason, count in sorted(counts.items()):
         click.echo(f"left out: {count:,} {reason.replace('_', ' ')}")

@@ -1,21 +1,23 @@
-"""Annotated sentences to the formats that taggers train on.
+"""Annotated texts to the formats that taggers train on.
 
-In: a table with `text`, `tokens: list<struct<start, end>>` and `spans: list<struct<start, end, label …>>` (an import). Out:
+In: a table with `text`, `tokens: list<struct<start, end>>`, `spans: list<struct<start, end, label …>>` and perhaps `nested`,
+spans within or around those: an import, or what a run published. Out:
 
     bio      a token a line, tab, tag (IOB2); `# text =` before each sentence, so that an import gives the offsets again
     gliner   JSON Lines of {"tokenized_text": [word …], "ner": [[first, last, label] …]}; last is included, as in GLiNER
+    spacy    a DocBin (`filters.ner.export_spacy`)
 
-A span that does not begin and end with tokens, or (bio) shares a token with one before it, cannot be written there: it is
-left out and counted by the reason. `by` chooses what stands as label: the label itself, its standard or core type; spans
-without one are left out and counted too.
+`gliner` and `spacy` have the nested spans too. A span that does not begin and end with tokens, or (bio, spacy's entities)
+shares a token with one before it, cannot be written there: it is left out and counted by the reason. `by` chooses what
+stands as label: the label itself, its standard or core type; spans without one are left out and counted too.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TextIO
+from typing import Any, BinaryIO, Final, Literal, Protocol
 
 import msgspec
 import pyarrow as pa
@@ -23,47 +25,80 @@ import pyarrow.parquet as pq
 
 from curate.core.errors import error
 from filters.ner.bio import tags_of
+from filters.ner.export_spacy import SpacyWriter
 from filters.ner.gold import SENTENCES_FILE
 from filters.ner.score import By
 from filters.ner.types import TypeMap
 
-Format = Literal["bio", "gliner"]
-FORMATS: Final[tuple[Format, ...]] = ("bio", "gliner")
+Format = Literal["bio", "gliner", "spacy"]
+#: Formats that are one file, and how its name ends.
+FORMATS: Final[Mapping[Format, str]] = {"bio": "bio", "gliner": "jsonl", "spacy": "spacy"}
 
 Located = list[tuple[int, int, str]]  # first token, one behind the last, label
+Row = Mapping[str, Any]
+
+#: Rows that are Python objects at a time.
+_CHUNK: Final = 1_000
+NESTED: Final = "nested"
 
 
-def export(table: pa.Table, output: TextIO, kind: Format, by: By, types: TypeMap) -> Counter[str]:
-    """Writes the sentences; counts `sentences`, `spans`, and spans that were left out by reason."""
-    write = _WRITERS[kind]
+class Writer(Protocol):
+    """Writes one text after another; `end` writes what is left."""
+
+    def add(self, row: Row, flat: Located, every: Located, counts: Counter[str]) -> None: ...
+    def end(self) -> None: ...
+
+
+def export(table: pa.Table, output: BinaryIO, kind: Format, by: By, types: TypeMap) -> Counter[str]:
+    """Writes the texts; counts `sentences`, `spans`, and spans that were left out by reason."""
+    return export_rows(rows_of(table), output, kind, by, types)
+
+
+def export_rows(rows: Iterable[Row], output: BinaryIO, kind: Format, by: By, types: TypeMap) -> Counter[str]:
+    """The same of rows."""
+    writer = _WRITERS[kind](output)
     counts: Counter[str] = Counter()
-    rows = (table[name].to_pylist() for name in ("text", "tokens", "spans"))
-    for text, tokens, spans in zip(*rows, strict=True):
-        located = _located(tokens, spans or [], by, types, counts)
-        if kind == "bio":
-            located = _flat(located, counts)
-        words = [text[token["start"] : token["end"]] for token in tokens]
-        if any(separator in word for word in words for separator in "\t\n\r"):
-            counts["sentences_with_a_tab_or_line_end_in_a_token"] += 1
-            continue
-        write(output, text, words, located)
-        counts["sentences"] += 1
-        counts["spans"] += len(located)
+    for row in rows:
+        located = _located(row["tokens"], row["spans"] or [], by, types, counts)
+        nested = _located(row["tokens"], row.get(NESTED) or [], by, types, counts)
+        if kind == "gliner":
+            flat = every = sorted({*located, *nested})
+        else:
+            flat, every = _flat(located, counts), sorted({*located, *nested})
+        writer.add(row, flat, every, counts)
+    writer.end()
     return counts
 
 
+def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The table's rows as Python objects, a few at a time."""
+    for batch in table.to_batches(max_chunksize=_CHUNK):
+        yield from batch.to_pylist()
+
+
 def read_tokens(path: Path) -> pa.Table:
-    """`text`, `tokens` and `spans` of an import. D401, D402."""
-    file = path / SENTENCES_FILE if path.is_dir() else path
-    help = "give the folder that `curate ner import` wrote, or a Parquet file with text, tokens and spans"
+    """An import, or what a run published: a Parquet file or a folder of them, with all columns. D401, D402."""
+    files = [path]
+    if path.is_dir():
+        single = path / SENTENCES_FILE
+        files = [single] if single.is_file() else sorted(path.rglob("*.parquet"))
+    help = "give the folder of `curate ner import` or of a run, or a Parquet file with text, tokens and spans"
+    if not files:
+        raise error("D401", f"there are no Parquet files in {path}", help=help)
+    tables = []
+    for file in files:
+        try:
+            table = pq.ParquetFile(file).read()
+        except (pa.ArrowInvalid, FileNotFoundError) as cause:
+            raise error("D401", f"{file} cannot be read as Parquet: {cause}", help=help) from cause
+        missing = sorted({"text", "tokens", "spans"} - set(table.column_names))
+        if missing:
+            raise error("D402", f"{file} has no column '{missing[0]}'", help=help)
+        tables.append(table)
     try:
-        table = pq.read_table(file)
-    except (pa.ArrowInvalid, FileNotFoundError) as cause:
-        raise error("D401", f"{file} cannot be read as Parquet: {cause}", help=help) from cause
-    missing = sorted({"text", "tokens", "spans"} - set(table.column_names))
-    if missing:
-        raise error("D402", f"{file} has no column '{missing[0]}'", help=help)
-    return table.select(["text", "tokens", "spans"])
+        return pa.concat_tables(tables, promote_options="default").replace_schema_metadata()
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as cause:
+        raise error("D403", f"the files in {path} differ in their columns: {cause}", help=help) from cause
 
 
 def _located(
@@ -100,20 +135,51 @@ def _flat(located: Located, counts: Counter[str]) -> Located:
     return kept
 
 
-def _bio(output: TextIO, text: str, words: Sequence[str], located: Located) -> None:
-    if not any(separator in text for separator in "\t\n\r"):
-        output.write(f"# text = {text}\n")
-    for word, tag in zip(words, tags_of(located, len(words)), strict=True):
-        output.write(f"{word}\t{tag}\n")
-    output.write("\n")
+def _words(row: Row, counts: Counter[str]) -> list[str] | None:
+    """The tokens' texts; None, and counted, if a format of lines cannot hold one."""
+    words = [row["text"][token["start"] : token["end"]] for token in row["tokens"]]
+    if any(separator in word for word in words for separator in "\t\n\r"):
+        counts["sentences_with_a_tab_or_line_end_in_a_token"] += 1
+        return None
+    return words
 
 
-def _gliner(output: TextIO, text: str, words: Sequence[str], located: Located) -> None:
-    row = {"tokenized_text": words, "ner": [[first, last - 1, label] for first, last, label in located]}
-    output.write(msgspec.json.encode(row).decode() + "\n")
+class _Lines:
+    """A format whose file is written as it is made."""
+
+    def __init__(self, output: BinaryIO) -> None:
+        self._output = output
+
+    def add(self, row: Row, flat: Located, every: Located, counts: Counter[str]) -> None:
+        words = _words(row, counts)
+        if words is None:
+            return
+        self._output.write(self.lines(row["text"], words, flat).encode())
+        counts["sentences"] += 1
+        counts["spans"] += len(flat)
+
+    def lines(self, text: str, words: Sequence[str], located: Located) -> str:
+        raise NotImplementedError
+
+    def end(self) -> None:
+        pass
 
 
-_WRITERS: Final[Mapping[str, Callable[[TextIO, str, Sequence[str], Located], None]]] = {
-    "bio": _bio,
-    "gliner": _gliner,
+class _Bio(_Lines):
+    def lines(self, text: str, words: Sequence[str], located: Located) -> str:
+        head = "" if any(separator in text for separator in "\t\n\r") else f"# text = {text}\n"
+        tags = tags_of(located, len(words))
+        return head + "".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True)) + "\n"
+
+
+class _Gliner(_Lines):
+    def lines(self, text: str, words: Sequence[str], located: Located) -> str:
+        row = {"tokenized_text": words, "ner": [[first, last - 1, label] for first, last, label in located]}
+        return msgspec.json.encode(row).decode() + "\n"
+
+
+_WRITERS: Final[Mapping[Format, Callable[[BinaryIO], Writer]]] = {
+    "bio": _Bio,
+    "gliner": _Gliner,
+    "spacy": SpacyWriter,
 }

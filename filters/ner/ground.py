@@ -100,7 +100,7 @@ def ground(
                 mine = used.setdefault(string, set())
                 places = _next(places, last, mine)
                 reason = "" if places else "no_more_occurrences"
-                mine.update(places)
+                mine.update(places if label else ())  # what has no label takes no place from what has one
         if not reason and not label:
             reason = "no_label"
         new = [(start, end, label) for start, end in places if (start, end, label) not in taken]

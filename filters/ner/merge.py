@@ -9,8 +9,9 @@ In: for each teacher its grounded spans (start, end, label, how; code points). O
 The rules, in this order:
 
     identical   the same start and end are one span. Its label is the one that most teachers mean; two labels mean the same
-                if the type map gives them one standard type or, where it knows neither, they are equal but for case,
-                spaces and punctuation. Ties go to the teacher named first. All votes are kept.
+                if the type map gives them one standard type or, where it does not know both, if they are equal but for
+                case, spaces and punctuation, or alike by their embeddings (`similarity`, where it is asked for). Ties go to
+                the teacher named first. All votes are kept.
     partial     of two spans that overlap without one in the other, the better stays: more teachers, then the longer, then
                 the one that begins first
     nested      of two spans one in the other both stay; the better one is in the flat layer
@@ -25,7 +26,7 @@ embeddings are alike; which teacher said what is lost there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, Protocol
@@ -85,8 +86,11 @@ class Merged:
 class Merger:
     """Merges passage after passage; what two labels mean is looked up once."""
 
-    def __init__(self, types: TypeMap) -> None:
+    def __init__(self, types: TypeMap, similar: Callable[[str, str], bool] | None = None) -> None:
+        """similar: whether two labels that the type map does not both know mean the same; None: they do not."""
         self._meaning = lru_cache(maxsize=1 << 16)(lambda label: types.standard(label) or normal_label(label))
+        self._known = lru_cache(maxsize=1 << 16)(lambda label: types.standard(label) is not None)
+        self._similar = None if similar is None else lru_cache(maxsize=1 << 16)(similar)
 
     def merge(self, answers: Mapping[str, Sequence[Located]]) -> Merged:
         """answers: spans by teacher, in the order of preference; a teacher that found nothing has an empty list."""
@@ -96,7 +100,8 @@ class Merger:
                 places.setdefault((span.start, span.end), []).append(Vote(teacher, span.label, span.how))
         merged = Merged()
         for cluster in _clusters(sorted(places)):
-            candidates = [self._span(place, places, cluster, len(answers)) for place in cluster]
+            means = self._meanings(cluster, places)
+            candidates = [self._span(place, places, cluster, len(answers), means) for place in cluster]
             if len(candidates) == 1:
                 merged.flat.append(candidates[0])
             else:
@@ -104,12 +109,30 @@ class Merger:
         merged.nested.sort()
         return merged
 
+    def _meanings(
+        self, cluster: Sequence[tuple[int, int]], places: Mapping[tuple[int, int], list[Vote]]
+    ) -> Callable[[str], str]:
+        """What each label of a cluster means: with `similar`, what the first label that is like it means."""
+        if self._similar is None or (len(cluster) == 1 and len(places[cluster[0]]) == 1):
+            return self._meaning
+        meanings: dict[str, str] = {}
+        for label in dict.fromkeys(vote.label for place in cluster for vote in places[place]):
+            own = self._meaning(label)
+            if own not in meanings.values():
+                for other, meaning in meanings.items():
+                    if not (self._known(label) and self._known(other)) and self._similar(label, other):
+                        own = meaning
+                        break
+            meanings[label] = own
+        return meanings.__getitem__
+
     def _span(
         self,
         place: tuple[int, int],
         places: Mapping[tuple[int, int], list[Vote]],
         cluster: Sequence[tuple[int, int]],
         teachers: int,
+        means: Callable[[str], str],
     ) -> MergedSpan:
         votes = places[place]
         if len(votes) == 1 and len(cluster) == 1:
@@ -120,7 +143,7 @@ class Merger:
             return MergedSpan(*place, votes[0].label, named, len(named) / teachers, tuple(votes))
         by_meaning: dict[str, list[Vote]] = {}
         for vote in votes:
-            by_meaning.setdefault(self._meaning(vote.label), []).append(vote)
+            by_meaning.setdefault(means(vote.label), []).append(vote)
         meaning = max(
             by_meaning, key=lambda m: len({vote.teacher for vote in by_meaning[m]})
         )  # the first of equals
@@ -131,7 +154,7 @@ class Merger:
             if common > 0:
                 share = common / (max(place[1], other[1]) - min(place[0], other[0]))
                 for teacher, label, _ in places[other]:
-                    if self._meaning(label) == meaning:
+                    if means(label) == meaning:
                         best[teacher] = max(best.get(teacher, 0.0), share)
         named = tuple(dict.fromkeys(vote.teacher for vote in support))
         return MergedSpan(*place, support[0].label, named, sum(best.values()) / teachers, tuple(votes))

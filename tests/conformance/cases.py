@@ -7,7 +7,13 @@ entry.
 
 from __future__ import annotations
 
+import atexit
+import json
+import os
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +26,30 @@ from curate.core.stage import Annotator, Context
 from curate.running.contract import AnyStep
 from curate.running.task import build_step
 from curate.stages import kind, load, names
+from filters.ner.teachers.teacher import COLUMNS
+from filters.registry import JQL_ENCODER
 from lid.registry import MODELS
+from tests.filters.ner.pipelines import ruler
+from tests.filters.tiny_encoders import write_gte, write_heads
+from tests.llm_server import LlmServer
+
+#: A spaCy pipeline that is made when it is needed.
+PIPELINE = Path(tempfile.gettempdir()) / f"curate-test-pipeline-{os.getpid()}"
+
+#: Environment variable with the address of a server that answers as long as the process lives, begun when it is needed.
+JUDGE = "CURATE_TEST_JUDGE"
+_serving = ExitStack()
 
 #: Options of steps that cannot be built without.
 REQUIRED: dict[str, dict[str, Any]] = {
     "filters.datatrove": {"filter": "datatrove.pipeline.filters.SamplerFilter"},
     "filters.decontaminate": {"sets": [str(Path(__file__).with_name("test_set.jsonl"))]},
     "filters.length": {"min_chars": 20},
+    "filters.ner_judge": {"model": "toy", "server": {"base_url": f"${JUDGE}"}},
+    "filters.ner_llm": {"model": "toy", "server": {"base_url": f"${JUDGE}"}},
+    "filters.ner_merge": {"teachers": ["teacher", "other"]},
+    "filters.ner_spacy": {"model": str(PIPELINE)},
+    "filters.llm_judge": {"model": "toy", "server": {"base_url": f"${JUDGE}"}},
     "filters.regex": {"pattern": "[#•]"},
     "filters.sample": {"rate": 0.5},
     "filters.select": {"expression": "lid__prob >= 0.5 or source == 'wiki'"},
@@ -35,11 +58,34 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "lid.ensemble": {"models": ["lid.176.ftz", str(MODELS["lid.176.ftz"].path(models_folder()))]},
 }
 
+
+def _tiny_jql() -> dict[str, Any]:
+    """An encoder of the true architecture and heads, with random weights, as long as the process lives."""
+    root = Path(tempfile.mkdtemp(prefix="curate-tiny-jql-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    model, heads = write_gte(root / JQL_ENCODER), write_heads(root / "heads")
+    return {
+        "model": str(model),
+        "heads": str(heads),
+        "device": "cpu",
+        "dtype": "float32",
+        "max_tokens": 256,
+        "batch_tokens": 4096,
+    }
+
+
+#: Options by which a step can be opened that needs models which nobody has pulled.
+MODELLED: dict[str, dict[str, Any]] = {"filters.jql": _tiny_jql()}
+
+#: Columns that depend on the other rows by rounding: their encoder computes in batches.
+ROUNDED = {"gemma_score", "mistral_score", "llama_score"}
+
 #: Further options worth a run of their own.
 MORE: dict[str, list[dict[str, Any]]] = {
     "filters.select": [{"expression": "matches(text, '^T') and not lid__lang = 'deu_Latn'"}],
     "filters.ner_relevance": [{"min_prob": 0.5, "max_characters": 50}],
     "filters.quality": [{"min_score": 0.9, "unscored": "drop", "max_characters": 50}],
+    "filters.llm_judge": [{"answer": "json", "reason": False, "samples": 3, "max_invalid_frac": 1}],
     "filters.gopher_quality": [
         {"stop_words": ["the", "of", "der", "die"], "min_words": None},
         {"stop_words": {"deu_Latn": ["der", "die"]}, "min_words": 2, "max_words": 100},
@@ -93,6 +139,10 @@ MORE: dict[str, list[dict[str, Any]]] = {
         }
     ],
     "filters.decontaminate": [{"n": 4, "max_ngrams": 8}],
+    "filters.ner_judge": [{"answer": "schema", "max_invalid_frac": 1}],
+    "filters.ner_llm": [{"answer": "json", "types": ["city"], "max_characters": 900, "max_invalid_frac": 1}],
+    "filters.ner_merge": [{"grounding": "all", "unanswered": "keep"}],
+    "filters.ner_spacy": [{"model": None, "models": {"deu_Latn": str(PIPELINE)}, "batch": 1}],
     "filters.passages": [{"max_tokens": 1}, {"max_tokens": 7}],
     "filters.gopher_repetition": [
         {"top_n_grams": {"2": None, "5": 0.3}, "dup_n_grams": {"1": 0.9, "6": 0.2}, "dup_line_frac": None},
@@ -176,7 +226,7 @@ def steps() -> list[str]:
 
 def cases() -> list[Case]:
     return [
-        Case(name, {**REQUIRED.get(name, {}), **more})
+        Case(name, {**REQUIRED.get(name, {}), **MODELLED.get(name, {}), **more})
         for name in steps()
         for more in ({}, *MORE.get(name, ()))
     ]
@@ -184,9 +234,27 @@ def cases() -> list[Case]:
 
 def opened(case: Case, scratch: Path) -> AnyStep:
     """The step, opened as a worker opens it."""
+    if case.name == "filters.ner_spacy":
+        ruler(PIPELINE)
+        atexit.register(shutil.rmtree, PIPELINE, ignore_errors=True)
+    if "server" in case.options and JUDGE not in os.environ:
+        os.environ[JUDGE] = _serving.enter_context(LlmServer(_opinion)).url
     step = case.build()
-    step.open(Context(models=models_folder(), scratch=scratch, offline=True))
+    step.open(Context(models=models_folder(), scratch=scratch, offline=True, cache=scratch))
     return step
+
+
+def _opinion(request: dict[str, Any], number: int) -> str:
+    """By the length of the prompt, which comes to no score one time in seven."""
+    size = len(request["messages"][0]["content"]) + request["seed"]
+    if "Faithfulness" in request["messages"][0]["content"]:
+        found = {"faithfulness": 1 + size % 5, "completeness": 3, "missing": ["the", "x"], "wrong": [1, 9]}
+        return "no idea" if "response_format" in request and size % 7 == 0 else json.dumps(found)
+    if "named entities" in request["messages"][0]["content"]:
+        if '{"entities"' not in request["messages"][0]["content"]:
+            return '("committee", "ORG")\n("the", "x")'
+        return "no idea" if size % 7 == 0 else '{"entities": [{"text": "the", "type": "city"}]}'
+    return ("no idea", "Score: 2", '{"score": 3}')[2 if "response_format" in request else size % 7 > 0]
 
 
 def record(texts: Sequence[str], start: int = 0) -> pa.RecordBatch:
@@ -204,8 +272,25 @@ def record(texts: Sequence[str], start: int = 0) -> pa.RecordBatch:
             "licence": pa.array(["CC0-1.0"] * len(texts), pa.string()),
             LANGUAGE: pa.array([_LANGUAGES[row % len(_LANGUAGES)] for row in rows], pa.string()),
             "lid__prob": pa.array([None if row % 7 == 6 else row % 5 / 4 for row in rows], pa.float32()),
+            "teacher__mentions": _mentions(("committee", "the", "桥", "absent", ""), rows, 5),
+            "ner__spans": _spans(texts),
+            "other__mentions": _mentions(("The committee of", "the"), rows, 3),
         }
     )
+
+
+def _spans(texts: Sequence[str]) -> pa.Array:
+    """One in each text, of its first characters; every so often none is known."""
+    place = pa.struct([("start", pa.int32()), ("end", pa.int32()), ("label", pa.string())])
+    found = [None if n % 4 == 0 else [{"start": 0, "end": min(3, n), "label": "x"}] for n in map(len, texts)]
+    return pa.array(found, pa.list_(place))
+
+
+def _mentions(words: Sequence[str], rows: range, gap: int) -> pa.Array:
+    """Strings that a teacher found in each row, and offsets; every so often it gave no answer."""
+    said = [{"text": word, "label": "city" if i % 2 else "ORG"} for i, word in enumerate(words)]
+    placed = [{"text": None, "label": "person", "start": i, "end": i + 5} for i in (0, 2, 10**6)]
+    return pa.array([None if row % gap == 0 else said + placed for row in rows], COLUMNS["mentions"])
 
 
 def many(rows: int) -> pa.RecordBatch:

@@ -22,6 +22,8 @@ from curate.config.model import Slurm
 from curate.core.batch import DocBatch
 from curate.core.errors import system_error
 from curate.core.layout import RunFolder
+from curate.core.llm.client import Client
+from curate.core.llm.server import Server
 from curate.core.models import models_folder, pull, require
 from curate.core.plan import Phase, StepPlan
 from curate.core.stage import Context
@@ -45,9 +47,16 @@ from curate.running.driver import run_config
 from curate.running.progress import Progress
 from curate.running.run import locked
 from curate.views.explain import explain
+from filters.encoders.cache import recipe_of
+from filters.encoders.options import PackedOptions, make_encoder
+from filters.encoders.usem3 import Usem3
 from filters.heads.card import TrainedOn, read_card, weights_path
 from filters.heads.head import write_head
+from filters.heads.training.recipe import Recipe
+from filters.heads.training.train import train
 from filters.ner.conll import read_tagged
+from tests.filters.tiny_encoders import write_gte
+from tests.llm_server import LlmServer, Reply
 
 
 @dataclass(frozen=True)
@@ -141,6 +150,12 @@ def _unknown_model(place: Place) -> None:
 @provokes("C209")
 def _no_index(place: Place) -> None:
     place.check("steps: [{use: dedup.exact, against: [index/2025]}]\n")
+
+
+@provokes("C220")
+def _too_many_files(place: Place) -> None:
+    place.documents()
+    prepare(Request(place.write("input: {path: data/*.parquet}\nexecution: {max_files: 1}\n")))
 
 
 @provokes("R307")
@@ -259,6 +274,48 @@ def _head_of_another_encoder(place: Place) -> None:
     other = card.model_copy(update={"encoder": TrainedOn(name="arctic", checksum="0" * 64, max_characters=9)})
     head = write_head([(np.zeros((1, 512)), np.zeros(1))], other, place.folder)
     place.check(f"steps: [{{use: filters.quality, head: {head}}}]")
+
+
+@provokes("D411")
+def _labels_that_are_all_the_same(place: Place) -> None:
+    labels = place.folder / "labels.jsonl"
+    labels.write_text("".join(f'{{"text": "text {n}", "score": 1}}\n' for n in range(30)))
+    train(Recipe.model_validate({"name": "mine", "labels": [{"path": str(labels)}]}))
+
+
+@provokes("R313")
+def _model_that_gives_no_scores(place: Place) -> None:
+    place.documents(text=[f"text {n}" for n in range(30)])
+    with LlmServer(["I cannot say."]) as server:
+        judge = f"{{use: filters.llm_judge, model: m, server: {{base_url: '{server.url}'}}}}"
+        config = place.write(f"input: {{path: data/*.parquet}}\nsteps: [{judge}]\n")
+        run_config(Request(config), workers=1, tasks=None)
+
+
+@provokes("E530")
+def _model_server_that_is_not_there(place: Place) -> None:
+    Client(Server(base_url="http://127.0.0.1:1/v1", retries=0)).ask([{"model": "m"}])
+
+
+@provokes("E531")
+def _model_server_with_another_key(place: Place) -> None:
+    with LlmServer([Reply(status=401)]) as server:
+        Client(Server(base_url=server.url)).ask([{"model": "m"}])
+
+
+@provokes("E509")
+def _no_gpu(place: Place) -> None:
+    place.patch.setattr("torch.cuda.is_available", lambda: False)
+    options = PackedOptions(use="packed", model=str(write_gte(place.folder / "tiny")), device="cuda")
+    make_encoder(options).open()
+
+
+@provokes("E510")
+def _stranger_in_a_cache(place: Place) -> None:
+    folder = recipe_of(Usem3(), 9).folder(place.folder / "shared")
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").touch()
+    place.check("steps: [{use: filters.quality, max_characters: 9, cache: shared}]")
 
 
 @provokes("E520")

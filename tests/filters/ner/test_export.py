@@ -31,7 +31,7 @@ def test_bio_and_back(tmp_path: Path, sentences: list[list[tuple[str, str]]]) ->
     pairs = [tuple(zip(*sentence, strict=True)) for sentence in sentences]
     file = write_tagged(tmp_path / "a.tsv", pairs)  # type: ignore[arg-type]
     before, _ = imported(tmp_path / "one", file, scheme="bio")
-    with (tmp_path / "b.tsv").open("w", encoding="utf-8") as out:
+    with (tmp_path / "b.tsv").open("wb") as out:
         export(read_tokens(tmp_path / "one"), out, "bio", "label", type_map())
     after, repairs = imported(tmp_path / "two", tmp_path / "b.tsv", scheme="bio")
     assert repairs == []
@@ -58,9 +58,9 @@ def test_what_cannot_be_written_is_counted() -> None:
         ("ab cd", [(0, 2), (3, 5)], [(0, 5, "ORG"), (3, 5, "LOC"), (0, 1, "PER"), (3, 5, "zork")]),
         ("a\tb", [(0, 3)], []),
     )
-    out = io.StringIO()
+    out = io.BytesIO()
     counts = export(rows, out, "bio", "core", type_map())
-    assert out.getvalue() == "# text = ab cd\nab\tB-ORG\ncd\tI-ORG\n\n"
+    assert out.getvalue() == b"# text = ab cd\nab\tB-ORG\ncd\tI-ORG\n\n"
     assert counts == {
         "sentences": 1,
         "spans": 1,
@@ -72,7 +72,7 @@ def test_what_cannot_be_written_is_counted() -> None:
 
 
 def test_gliner_keeps_nested_spans_and_includes_the_last_word() -> None:
-    out = io.StringIO()
+    out = io.BytesIO()
     rows = table(("ab cd", [(0, 2), (3, 5)], [(0, 5, "ORG"), (3, 5, "LOC")]))
     export(rows, out, "gliner", "label", type_map())
     assert json.loads(out.getvalue()) == {
@@ -104,7 +104,7 @@ def test_a_table_without_tokens(tmp_path: Path) -> None:
 @pytest.mark.skipif(not GOLD.is_dir(), reason=f"the gold corpora are not in {GOLD}")
 def test_a_gold_corpus_and_back(tmp_path: Path) -> None:
     before, _ = imported(tmp_path / "one", GOLD / "uner-zho-test.tsv.xz", language="cmn_Hani")
-    with (tmp_path / "b.tsv").open("w", encoding="utf-8") as out:
+    with (tmp_path / "b.tsv").open("wb") as out:
         counts = export(read_tokens(tmp_path / "one"), out, "bio", "label", type_map())
     after, _ = imported(tmp_path / "two", tmp_path / "b.tsv", language="cmn_Hani")
     assert [(tokens_of(row), mentions(row)) for row in after] == [

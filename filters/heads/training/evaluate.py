@@ -1,0 +1,154 @@
+"""Heads and teachers against labels, and against each other.
+
+In: labelled texts (`labels`), names of columns, and heads, which score the texts as `filters.quality` would. The first
+column is the reference: people's labels where there are any. Out, per rater against the reference: Spearman's correlation
+with its interval, F1 at a threshold, calibration; all of it by language too. And between any two raters the correlation and
+the quadratic weighted kappa.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.core.columns import UNDETERMINED
+from curate.core.errors import error
+from filters.encoders.encoder import checksum
+from filters.heads.card import check_encoder, weights_path
+from filters.heads.head import Head, read_head
+from filters.heads.training.labels import Labels, read_labels, together
+from filters.heads.training.measures import at_threshold, calibration, interval, kappa, spearman
+from filters.heads.training.train import opened_encoder
+from filters.heads.training.vectors import embed
+
+Float64s = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is evaluated. labels: columns; empty: all that end in `score`. max_characters: None for the heads' own."""
+
+    paths: Sequence[str]
+    text: str = "text"
+    labels: Sequence[str] = ()
+    heads: Sequence[str] = ()
+    language: str | None = None
+    threshold: float | None = None
+    max_characters: int | None = None
+
+
+def evaluate(question: Question) -> dict[str, Any]:
+    """`documents blank reference raters agreement`, as JSON has it; null where a figure cannot be said."""
+    columns = list(dict.fromkeys(question.labels)) or None
+    parts = [
+        read_labels(path, text=question.text, columns=columns, language=question.language)
+        for path in question.paths
+    ]
+    labels = together(parts)
+    raters = dict(labels.columns)
+    left_out = {}
+    for name in question.heads:
+        head = read_head(weights_path(name))
+        shown = head.card.name if head.card.name not in raters else name
+        raters[shown], left_out[shown] = _scores(head, labels, question.max_characters)
+    if len(raters) < 2:
+        raise error(
+            "D411",
+            f"there is nothing to compare {', '.join(raters)} with",
+            help="name two columns with --label, or a head with --head",
+        )
+    reference, *others = raters
+    languages = _languages(labels)
+    return {
+        "documents": len(labels.texts),
+        "blank": labels.blank,
+        "reference": reference,
+        "raters": {
+            name: {
+                "not_scored": left_out.get(name, 0),
+                **_figures(raters[name], raters[reference], question.threshold),
+                "languages": {
+                    language: _figures(raters[name][rows], raters[reference][rows], question.threshold)
+                    for language, rows in languages.items()
+                },
+            }
+            for name in others
+        },
+        "agreement": [
+            {"raters": [one, other], **_agreement(raters[one], raters[other])}
+            for place, one in enumerate(raters)
+            for other in list(raters)[place + 1 :]
+        ],
+    }
+
+
+def _scores(head: Head, labels: Labels, most: int | None) -> tuple[Float64s, int]:
+    """A head's scores, nan where it gives none, and how many those are."""
+    encoder = opened_encoder(head.card.encoder.name)
+    check_encoder(head.card, encoder.name, checksum(encoder.files()))
+    numbered = Labels(labels.texts, {"row": np.arange(len(labels.texts), dtype=np.float64)}, labels.languages)
+    embedded = embed(numbered, encoder, most or head.card.encoder.max_characters)
+    scores = np.full(len(labels.texts), np.nan)
+    rows = embedded.labels.columns["row"].astype(np.int64)
+    scores[rows] = head.score(embedded.vectors.astype(np.float32))
+    scores[~np.isfinite(scores)] = np.nan
+    return scores, len(scores) - len(rows)
+
+
+def _languages(labels: Labels) -> dict[str, npt.NDArray[np.bool_]]:
+    """Language → its rows, the largest first."""
+    if labels.languages is None:
+        return {}
+    codes = labels.languages.fill_null(UNDETERMINED).dictionary_encode()
+    found = {name: codes.indices.to_numpy() == n for n, name in enumerate(codes.dictionary.to_pylist())}
+    return dict(sorted(found.items(), key=lambda item: (-int(item[1].sum()), item[0])))
+
+
+def _figures(scores: Float64s, labels: Float64s, threshold: float | None) -> dict[str, Any]:
+    both = ~np.isnan(scores) & ~np.isnan(labels)
+    scores, labels = scores[both], labels[both]
+    found = spearman(scores, labels)
+    low, high = interval(found, len(scores))
+    bins = calibration(scores, labels)
+    figures: dict[str, Any] = {
+        "documents": len(scores),
+        "spearman": _said(found),
+        "interval": [_said(low), _said(high)],
+        "calibration": {
+            "error": _said(bins.error),
+            "bins": [
+                {"documents": count, "score": _said(score), "label": _said(label)}
+                for count, score, label in bins.bins
+            ],
+        },
+    }
+    if threshold is not None:
+        at = at_threshold(scores, labels, threshold)
+        figures["at_threshold"] = {
+            "threshold": threshold,
+            "f1": _said(at.f1),
+            "precision": _said(at.precision),
+            "recall": _said(at.recall),
+            "positives": at.positives,
+        }
+    return figures
+
+
+def _agreement(one: Float64s, other: Float64s) -> dict[str, Any]:
+    both = ~np.isnan(one) & ~np.isnan(other)
+    one, other = one[both], other[both]
+    return {
+        "documents": len(one),
+        "spearman": _said(spearman(one, other)),
+        "kappa": _said(kappa(one, other)),
+        "equal": _said(float((np.rint(one) == np.rint(other)).mean()) if len(one) else math.nan),
+    }
+
+
+def _said(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None

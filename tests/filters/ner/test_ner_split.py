@@ -1,0 +1,53 @@
+"""The step's parts are the export's, and a run keeps its test documents out of pretraining."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from curate.core.batch import DocBatch
+from filters.ner.splits import Shares, assign, host_of
+from filters.ner_split import NerSplit, SplitConfig
+
+urls = st.none() | st.sampled_from(
+    [
+        "https://a.org/1",
+        "http://www.A.org:8/2?x",
+        "b.de/1//2",
+        "https://[::1",
+        "//c/x",
+        "",
+        "x y",
+        "http://é.fr#a",
+    ]
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(urls, max_size=12), st.integers(0, 2**63 - 1))
+def test_the_parts_are_those_of_an_export(found: list[str | None], seed: int) -> None:
+    names = [f"d{i}" for i in range(len(found))]
+    record = pa.RecordBatch.from_pydict(
+        {
+            "doc": pa.array(range(len(found)), pa.int64()),
+            "text": pa.array(names, pa.string()),
+            "url": pa.array(found, pa.string()),
+            "source_doc": pa.array(names, pa.string()),
+        }
+    )
+    step = NerSplit(SplitConfig(dev=0.3, test=0.3, seed=seed, document="source_doc"))
+    columns = step.annotate(DocBatch(record))
+    hosts = [host_of(url) for url in found]
+    expected = assign(
+        hosts, [None if h else n for h, n in zip(hosts, names, strict=True)], Shares(0.3, 0.3), seed
+    )
+    assert columns["split"].to_pylist() == expected
+    assert columns["test"].to_pylist() == [part == "test" for part in expected]
+
+
+def test_shares_of_more_than_all() -> None:
+    with pytest.raises(ValidationError, match="together more than 1"):
+        SplitConfig(dev=0.6, test=0.6)
