@@ -43,6 +43,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "filters.datatrove": {"filter": "datatrove.pipeline.filters.SamplerFilter"},
     "filters.decontaminate": {"sets": [str(Path(__file__).with_name("test_set.jsonl"))]},
     "filters.length": {"min_chars": 20},
+    "filters.ner_gliner": {"model": "no/such/folder", "types": ["person"]},
     "filters.ner_judge": {"model": "toy", "server": {"base_url": f"${JUDGE}"}},
     "filters.ner_llm": {"model": "toy", "server": {"base_url": f"${JUDGE}"}},
     "filters.ner_merge": {"teachers": ["teacher", "other"]},
@@ -55,6 +56,9 @@ REQUIRED: dict[str, dict[str, Any]] = {
     # One model, by its name and by its path, as two: the only one that needs no download.
     "lid.ensemble": {"models": ["lid.176.ftz", str(MODELS["lid.176.ftz"].path(models_folder()))]},
 }
+
+#: Steps that cannot be opened here: no package ships a model for them, and their own tests make one.
+NO_MODEL = ("filters.ner_gliner",)
 
 #: Further options worth a run of their own.
 MORE: dict[str, list[dict[str, Any]]] = {
@@ -203,6 +207,7 @@ def cases() -> list[Case]:
     return [
         Case(name, {**REQUIRED.get(name, {}), **more})
         for name in steps()
+        if name not in NO_MODEL
         for more in ({}, *MORE.get(name, ()))
     ]
 
