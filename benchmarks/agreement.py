@@ -187,7 +187,14 @@ def main(
     if differences is not None:
         print("language", "filter", "how", "id", "datatrove", "curate", "cause", sep="\t", file=differences)
     for file in files:
-        table, language = answers(file, megabytes, cache), language_of(file)
+        language = language_of(file)
+        try:
+            table = answers(file, megabytes, cache)
+        except (
+            ImportError
+        ) as fault:  # datatrove's tokenizer of that language is a package that is not installed
+            print(f"\n### {language}: {file.name}, not compared: {fault}")
+            continue
         size = sum(len(text.encode()) for text in table["text"].to_pylist()) / 1e6
         results, found, same = compare(table, language)
         print(f"\n### {language}: {file.name}, {size:.1f} MB\n")

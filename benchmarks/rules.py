@@ -21,6 +21,7 @@ compared in MB of text a second. Its Parquet files are compressed as ours are (z
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -122,7 +123,7 @@ def curate(corpus: Path, scratch: Path, workers: int = 1, **environment: str) ->
         config = place / "rules.yaml"
         config.write_text(CONFIG.format(source=corpus, target=place / "out"))
         command = [sys.executable, "-m", "curate", "run", str(config), "--run-dir", str(place / "run")]
-        found = cost([*command, "--workers", str(workers)], **environment)
+        found = cost([*command, "--workers", str(workers), "--threads", "1"], **environment)
         import pyarrow.dataset as ds
 
         return found, ds.dataset(place / "out", exclude_invalid_files=True).count_rows()
@@ -186,7 +187,7 @@ def chain_table(corpus: Path, scratch: Path, peer_megabytes: float, rounds: int)
 
 
 def parts_tables(corpus: Path, megabytes: float, rounds: int) -> None:
-    from benchmarks.peer.ready import identification, rules, threads
+    from benchmarks.peer.ready import identification, rules
 
     texts = [text for _, text in first_texts(corpus, megabytes)]
     size = sum(len(text.encode()) for text in texts) / 1e6
@@ -202,10 +203,6 @@ def parts_tables(corpus: Path, megabytes: float, rounds: int) -> None:
     if both:
         mine, theirs = (sum(took[side] for took in both.values()) for side in (0, 1))
         print(f"| together | {size / mine:.0f} | {size / theirs:.2f} | {theirs / mine:.0f} |")
-    one, two = threads(texts, rounds)
-    print(
-        f"\nLID, words and rules on batches, wall s: one thread {one:.2f}, two threads {two:.2f}: {one / two:.2f} ×"
-    )
 
 
 def workers_table(corpus: Path, scratch: Path, rounds: int) -> None:
@@ -229,6 +226,63 @@ def workers_table(corpus: Path, scratch: Path, rounds: int) -> None:
     )
 
 
+@dataclass
+class Pass:
+    """A run with so many threads: seconds of the clock in its pass, seconds of CPU and the largest resident set in all."""
+
+    wall: float
+    cpu: float
+    peak_mb: float
+    files: dict[str, str]
+
+
+def passed(corpus: Path, scratch: Path, threads: int) -> Pass:
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        place = Path(folder)
+        config = place / "rules.yaml"
+        config.write_text(CONFIG.format(source=corpus, target=place / "out"))
+        command = [sys.executable, "-m", "benchmarks.peer.phases", str(config), str(place / "run")]
+        found = cost([*command, "--threads", str(threads)])
+        seconds = json.loads(found.output.splitlines()[-1])
+        files = {
+            p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in (place / "out").glob("*.parquet")
+        }
+        return Pass(seconds["pass1"], found.cpu, found.peak_mb, files)
+
+
+def threads_table(corpus: Path, scratch: Path, rounds: int) -> None:
+    """One thread and two in one worker, by turns, the best of each: other work on the machine only takes away."""
+    one = one_document(scratch)
+    start: dict[int, list[Pass]] = {1: [], 2: []}
+    whole: dict[int, list[Pass]] = {1: [], 2: []}
+    for _ in range(rounds):
+        for threads in (1, 2):
+            start[threads].append(passed(one, scratch, threads))
+            whole[threads].append(passed(corpus, scratch, threads))
+    if any(found.files != whole[1][0].files for found in (*whole[1], *whole[2])):
+        sys.exit("the published files differ")
+    print(f"\n### Threads of one worker on {corpus.name}, best of {rounds} by turns\n")
+    print("| threads | pass, wall s | of it start | net | CPU s, net | CPU s a wall s | peak MB |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    net = {}
+    for threads in (1, 2):
+        wall, began = (min(found.wall for found in runs[threads]) for runs in (whole, start))
+        cpu = min(found.cpu for found in whole[threads]) - min(found.cpu for found in start[threads])
+        peak = max(found.peak_mb for found in whole[threads])
+        net[threads] = wall - began
+        row = (
+            f"{wall:.2f}",
+            f"{began:.2f}",
+            f"{net[threads]:.2f}",
+            f"{cpu:.2f}",
+            f"{cpu / net[threads]:.2f}",
+        )
+        print(f"| {threads} | {' | '.join(row)} | {peak:.0f} |")
+    print(
+        f"\nTwo threads: {net[1] / net[2]:.2f} × one, the same bytes. Load of the machine: {os.getloadavg()[0]:.1f}."
+    )
+
+
 @click.command(help=(__doc__ or "").split("\n", maxsplit=1)[0])
 @click.argument("corpora", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option(
@@ -239,8 +293,8 @@ def workers_table(corpus: Path, scratch: Path, rounds: int) -> None:
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(["chain", "parts", "workers"]),
-    default=["chain", "parts", "workers"],
+    type=click.Choice(["chain", "parts", "workers", "threads"]),
+    default=["chain", "parts", "workers", "threads"],
 )
 def main(
     corpora: tuple[Path, ...],
@@ -260,6 +314,8 @@ def main(
             parts_tables(corpus, part_megabytes, rounds)
         if "workers" in only:
             workers_table(corpora[0].absolute(), Path(scratch), rounds)
+        if "threads" in only:
+            threads_table(corpora[0].absolute(), Path(scratch), rounds)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@
     python benchmarks/scoring.py --scored edu_scored_eng.jsonl.zst    speed, on documents of the web
     python benchmarks/scoring.py --parallel ntrex.parquet             do scores order translations as they order English?
     python benchmarks/scoring.py --filtered fineweb2_deu_Latn.jsonl.zst   scores of what other filters keep and drop
+    python benchmarks/scoring.py --rescore 1000000                    scores of embeddings in the cache, three heads
+    python benchmarks/scoring.py --workers                            two workers against one
 
 Speed: CPU seconds on the same documents in one process, the first characters of each. The package is measured with the
 numbers of BLAS threads that are asked for (`USE(threads=…)`, with threadpoolctl where it is installed) and its fastest
@@ -39,7 +41,8 @@ use_kernel_cache()
 from filters.encoders.usem3 import LANGUAGES, Usem3  # noqa: E402  # after the path is set
 from filters.heads.card import weights_path  # noqa: E402  # after the path is set
 from filters.heads.head import read_head  # noqa: E402  # after the path is set
-from scripts.train_edu_head import documents, spearman  # noqa: E402  # after the path is set
+from filters.heads.training.labels import read_labels  # noqa: E402  # after the path is set
+from filters.heads.training.measures import spearman  # noqa: E402  # after the path is set
 
 #: Sentences that make a document of NTREX.
 SENTENCES = 20
@@ -140,6 +143,9 @@ def filtered(path: Path) -> None:
 )
 @click.option("--characters", default=1000, help="Characters of each document.")
 @click.option("--count", default=400, help="Documents.")
+@click.option("--rescore", "cached", type=int, help="Score so many documents whose vectors are in the cache.")
+@click.option("--workers", "two", is_flag=True, help="Encode with one worker and with two.")
+@click.option("--share", hidden=True, help="A worker's part of the documents.")
 @click.option("--threads", type=int, multiple=True, default=(1,), help="BLAS threads of the package.")
 def main(
     scored: Path | None,
@@ -147,11 +153,27 @@ def main(
     judged: tuple[Path, ...],
     characters: int,
     count: int,
+    cached: int | None,
+    two: bool,
+    share: str | None,
     threads: tuple[int, ...],
 ) -> None:
+    from benchmarks import rescoring
+
+    if share:
+        rescoring.encode_share(*map(int, share.split("/")), count, characters)
+        return
     print(
         f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}, numba {numba.__version__}"
     )
+    if two:
+        rescoring.workers(count, characters)
+        return
+    if cached:
+        rescoring.rescore(cached, 512, ("linear",))
+        rescoring.rescore(cached, 768, ("linear", "256"))
+        rescoring.rescore(cached // 10, 768, ("1,000 (JQL)",))
+        return
     if translations:
         parallel(translations)
     for path in judged:
@@ -159,7 +181,7 @@ def main(
     if translations or judged:
         return
     if scored:
-        texts = documents(scored)[0]
+        texts = read_labels(str(scored), text="text", columns=["score"], language=None).texts.to_pylist()
     else:
         texts = pq.read_table(ROOT / "data/sample/docs-00001.parquet", columns=["text"])["text"].to_pylist()
     speed([text[:characters] for text in texts[:count]], threads)

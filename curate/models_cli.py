@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -19,7 +20,7 @@ from curate.core.errors import error
 from curate.core.models import Model, models_folder, pull, require
 from curate.core.suggest import did_you_mean, or_list
 
-REGISTRIES: Final = ("lid.registry",)
+REGISTRIES: Final = ("lid.registry", "filters.registry")
 
 
 class _Progress(Protocol):
@@ -58,8 +59,8 @@ def list_command() -> None:
 @click.option(
     "--from",
     "source",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Take the model from this file instead of the network (one NAME).",
+    type=click.Path(exists=True, path_type=Path),
+    help="Take the model from this file, or folder of files, instead of the network (one NAME).",
 )
 def pull_command(names: tuple[str, ...], source: Path | None) -> None:
     """Fetch models into the models folder and check them.
@@ -73,12 +74,13 @@ def pull_command(names: tuple[str, ...], source: Path | None) -> None:
     if source is not None and len(names) > 1:
         raise click.UsageError("--from takes one NAME")
     folder = models_folder()
-    for model in [find(name) for name in names]:
+    for model in [part for name in names for part in find(name).parts()]:
         if model.path(folder).is_file():
-            click.echo(f"{model.name} is here: {require(model, folder)}")
+            click.echo(f"{model.name} is here: {require(replace(model, others=()), folder)}")
             continue
-        with _progress(model.name) as progress:
-            checksum = pull(model, folder, source=source, progress=progress)
+        copy = source / Path(model.file).name if source is not None and source.is_dir() else source
+        with _progress(Path(model.file).name) as progress:
+            checksum = pull(model, folder, source=copy, progress=progress)
         click.echo(f"{model.name}: {model.path(folder)}")
         if model.sha256 is None:
             click.echo(f"  SHA-256 {checksum}, from now on the only one accepted")
@@ -118,15 +120,16 @@ def find(name: str) -> Model:
 
 
 def _size(model: Model, folder: Path) -> str:
-    path = model.path(folder)
-    size = path.stat().st_size if path.is_file() else model.size
-    return "?" if size is None else f"{size / 1e6:,.1f} MB"
+    paths = [(part.path(folder), part.size) for part in model.parts()]
+    sizes = [path.stat().st_size if path.is_file() else size for path, size in paths]
+    known = [size for size in sizes if size is not None]
+    return "?" if len(known) < len(sizes) else f"{sum(known) / 1e6:,.1f} MB"
 
 
 def _presence(model: Model, folder: Path) -> str:
     if model.shipped is not None:
         return "shipped"
-    return "yes" if model.path(folder).is_file() else "no"
+    return "yes" if all(part.path(folder).is_file() for part in model.parts()) else "no"
 
 
 @contextmanager

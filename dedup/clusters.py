@@ -283,7 +283,7 @@ class EdgeFile:
             for record in records:
                 self._lengths.append(record.num_rows)
                 for column in record.columns:
-                    column.to_numpy().tofile(file)
+                    file.write(np.ascontiguousarray(column.to_numpy()).data)  # unlike `tofile`, says ENOSPC
 
     def __iter__(self) -> Iterator[EdgeBatch]:
         with self._path.open("rb") as file:

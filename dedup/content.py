@@ -3,8 +3,7 @@
 In: an Arrow `string` array. Out: uint64[rows, 2]. With `whitespace`, runs of whitespace (`str.isspace`, U+200B) count as one
 space and none at the ends, so two extractions of one page are equal; otherwise the bytes decide.
 
-Two 64-bit multiply-and-fold lanes with different constants run over the bytes, 8 at a time. With n different texts two
-share a key with probability about n² / 2¹²⁹: 10⁻¹⁹ for ten billion. Not cryptographic: a collision can be built.
+How a key is made of bytes: `curate.core.text.content`.
 
 Numbers: a text is read once (and, with `whitespace`, written once into a buffer as long as the longest text of the batch);
 16 bytes a document come out. Floor: one pass over memory, some GB/s.
@@ -20,12 +19,10 @@ import pyarrow as pa
 
 from curate.core.batch import text_buffers
 from curate.core.text.codepoints import CLASS_MASK, SPACE, TABLE, entry_at
-from curate.core.text.hashing import M1, M2, P0, P1, load64, tail64
+from curate.core.text.content import key128
+from curate.core.text.hashing import load64
 from curate.core.text.memory import address_of, inlined, kernel, view_int32, view_uint8
 
-#: Second lane: other odd constants (of xxh64, Yann Collet's PRIME64_2 and PRIME64_3).
-Q0: Final = np.uint64(0xC2B2AE3D27D4EB4F)
-Q1: Final = np.uint64(0x165667B19E3779F9)
 #: 8 bytes of 1, and of 0x80.
 _ONES: Final = np.uint64(0x0101010101010101)
 _HIGH: Final = np.uint64(0x8080808080808080)
@@ -55,9 +52,9 @@ def _content_keys(  # type: ignore[no-untyped-def]  # numba infers
         start, end = np.int64(offsets[row]), np.int64(offsets[row + 1])
         if whitespace:
             length = _normalise(data, start, end, block, entry, ascii, buffer)
-            out[row, 0], out[row, 1] = _key(buffer, np.int64(0), length)
+            out[row, 0], out[row, 1] = key128(buffer, np.int64(0), length)
         else:
-            out[row, 0], out[row, 1] = _key(data, start, end)
+            out[row, 0], out[row, 1] = key128(data, start, end)
 
 
 @inlined
@@ -127,32 +124,3 @@ def _store64(buffer, at, word):  # type: ignore[no-untyped-def]  # numba infers
     first = np.uint64(at)
     for k in range(8):
         buffer[first + np.uint64(k)] = np.uint8(word >> np.uint64(8 * k))
-
-
-@inlined
-def _key(data, start, end):  # type: ignore[no-untyped-def]  # numba infers
-    """Two uint64 of data[start:end]."""
-    one = np.uint64(end - start) * P0
-    two = np.uint64(end - start) * Q0 + Q1
-    at = start
-    while end - at > 8:
-        word = load64(data, at)
-        one = (one ^ word) * P1
-        one ^= one >> np.uint64(32)
-        two = (two + word) * Q0
-        two ^= two >> np.uint64(29)
-        at += 8
-    word = tail64(data, at, end - at)
-    one = (one ^ word) * P1
-    two = (two + word) * Q0
-    one ^= one >> np.uint64(32)
-    two ^= two >> np.uint64(29)
-    return _finish(one, two), _finish(two + Q1, one)
-
-
-@inlined
-def _finish(h, other):  # type: ignore[no-untyped-def]  # numba infers
-    h ^= other >> np.uint64(33)
-    h = (h ^ (h >> np.uint64(30))) * M1
-    h = (h ^ (h >> np.uint64(27))) * M2
-    return h ^ (h >> np.uint64(31))

@@ -7,6 +7,7 @@ memory for each row of the input, and two memory accesses for a number.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -46,6 +47,8 @@ class Scratch:
         if self._folder is None or length * np.dtype(dtype).itemsize < _MAPPED:
             return np.full(length, fill, dtype)
         with tempfile.TemporaryFile(dir=self._folder) as file:
+            # A page of a file with holes that finds the disk full kills the process: space is taken now, or ENOSPC raised.
+            os.posix_fallocate(file.fileno(), 0, length * np.dtype(dtype).itemsize)
             mapped = np.memmap(file, dtype, "w+", shape=(length,)).view(np.ndarray)
         if fill != 0:
             mapped[:] = fill

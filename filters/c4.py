@@ -155,7 +155,7 @@ def _sentences(batch: DocBatch, reading: Reading) -> npt.NDArray[np.int64]:
     that had citations are tokenised anew.
     """
     counts = count_sentences(batch.tokens, reading.starts, reading.ends)
-    total = np.zeros(batch.num_rows)
+    total = reading.plain.astype(np.float64)
     total += np.bincount(reading.rows, counts, batch.num_rows)
     if len(reading.cited_rows):
         ends = np.concatenate([[0], reading.cited_ends]).astype(np.int32)

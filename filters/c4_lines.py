@@ -14,7 +14,8 @@ A line is stripped, looked at in datatrove's order, and the first rule that it f
     curly_bracket       as lorem_ipsum
     policy              one of six phrases about cookies and terms of use
 
-The phrases are those of `filters.c4_phrases`.
+The phrases are those of `filters.c4_phrases`. Most lines are looked at 64 bytes at a time, for all of this together
+(`filters.c4_words`), and those that need it once more. Kept lines are copied as they stand together, if the text changes.
 
 Memory: 24 bytes a line and twice the batch's texts, which become resident where they are written: only texts that change and
 lines that had citations are.
@@ -28,12 +29,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from curate.core.text.blocks import BLOCK, copy_block, readable
 from curate.core.text.codepoints import decode
 from curate.core.text.lines import Lines, skip_spaces, trim_spaces
 from curate.core.text.memory import address_of, inlined, kernel, view_int32, view_uint8
-from curate.core.text.unaligned import load_word, store_word
-from filters.c4_phrases import find_phrases
-from filters.spans import word_at
+from curate.core.text.unaligned import load_word
+from filters.c4_phrases import BEHIND, find_phrases
+from filters.c4_words import has_longer_word, has_words, look, stripped
 
 #: Columns of `Reading.counts`: lines read, and lines by what became of them.
 COUNTS: Final = (
@@ -81,7 +83,8 @@ class Reading:
 
     counts: int64[rows, len(COUNTS)]. A row that was dropped has one lorem_ipsum or curly_bracket, and no kept spans.
     changed: bool[rows]; text, text_ends: the new texts of these, one after the other: int64[rows] ends in uint8[bytes].
-    rows, starts, ends: int32[kept lines] that had no citations, in the data of the batch.
+    plain: int64[rows]: kept lines without a mark that may end a sentence, but for their last character: one sentence each.
+    rows, starts, ends: int32[kept lines]: the others that had no citations, in the data of the batch.
     cited_rows, cited_ends: int32[kept lines] that had, and cited: uint8[bytes], what is left of them.
     """
 
@@ -89,6 +92,7 @@ class Reading:
     changed: npt.NDArray[np.bool_]
     text: npt.NDArray[np.uint8]
     text_ends: npt.NDArray[np.int64]
+    plain: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int32]
     starts: npt.NDArray[np.int32]
     ends: npt.NDArray[np.int32]
@@ -112,85 +116,110 @@ def read_lines(
     rows, size = len(offsets) - 1, int(offsets[-1]) - int(offsets[0])
     counts, changed = np.zeros((rows, len(COUNTS)), np.int64), np.zeros(rows, np.bool_)
     # A kept line is no longer than it was, and what separates it from the next is one byte instead of one or more.
-    text, cited = np.empty(size + 8, np.uint8), np.empty(size + 8, np.uint8)
-    text_ends = np.zeros(rows, np.int64)
+    text, cited = np.empty(size + BLOCK, np.uint8), np.empty(size + BLOCK, np.uint8)
+    scratch = np.empty(BLOCK + BEHIND, np.uint8)
+    text_ends, plain = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
     kept = [np.empty(len(lines), np.int32) for _ in range(5)]
     sizes = np.zeros(4, np.int64)
     _read(
         address_of(lines.data), lines.data.size, address_of(offsets), lines.starts, lines.ends, lines.docs,
         switches, least_words, most_characters, counts, changed, address_of(text), text.size, text_ends,
-        kept[0], kept[1], kept[2], address_of(cited), cited.size, kept[3], kept[4], sizes,
+        plain, kept[0], kept[1], kept[2], address_of(cited), cited.size, kept[3], kept[4], address_of(scratch), sizes,
     )  # fmt: skip
     text.resize(sizes[0], refcheck=False)
     cited.resize(sizes[1], refcheck=False)
     for array, used in zip(kept, sizes[[2, 2, 2, 3, 3]], strict=True):
         array.resize(used, refcheck=False)
-    return Reading(counts, changed, text, text_ends, kept[0], kept[1], kept[2], cited, kept[3], kept[4])
+    return Reading(
+        counts, changed, text, text_ends, plain, kept[0], kept[1], kept[2], cited, kept[3], kept[4]
+    )
 
 
 @kernel
 def _read(  # type: ignore[no-untyped-def]  # numba infers
     address, size, offset_address, line_starts, line_ends, docs, switches, least_words, most_characters,
-    counts, changed, text, text_size, text_ends, kept_rows, kept_starts, kept_ends,
-    cited, cited_size, cited_rows, cited_ends, sizes,
+    counts, changed, text, text_size, text_ends, plain, kept_rows, kept_starts, kept_ends,
+    cited, cited_size, cited_rows, cited_ends, scratch, sizes,
 ):  # fmt: skip
-    """text, cited: addresses. sizes: bytes of these, and how many kept and cited lines there are."""
+    """text, cited, scratch: addresses. sizes: bytes of the first two, and how many kept and cited lines there are."""
     data = view_uint8(address, size)
     offsets = view_int32(offset_address, docs.size)
     written, cited_bytes, kept, cited_lines = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     for row in range(docs.size - 1):
         before, cited_bytes_before, kept_before, cited_before = written, cited_bytes, kept, cited_lines
-        stopped = False
+        first, after, stopped = np.int64(offsets[row]), np.int64(offsets[row + 1]), False
+        # Kept lines that follow each other as they stand in the text are copied together, if anything is.
+        run, run_end = np.int64(-1), np.int64(-1)
         for line in range(docs[row], docs[row + 1]):
-            end = np.int64(line_ends[line])
-            start = skip_spaces(data, np.int64(line_starts[line]), end)
-            end = trim_spaces(data, start, end)
+            start, end = stripped(
+                data, address, size, np.int64(line_starts[line]), np.int64(line_ends[line]), scratch
+            )
             counts[row, _LINES] += 1
-            if end - start > most_characters[row] and _has_longer_word(
-                data, start, end, most_characters[row]
-            ):
+            if end - start > most_characters[row] and has_longer_word(data, start, end, most_characters[row]):
                 counts[row, _LONG] += 1
                 continue
-            few = least_words[row] > 0 and not _has_words(data, start, end, least_words[row])
-            place, place_size, at, length = address, size, start, end - start
-            if switches & CITATIONS and _has_bracket(address, size, start, end):
-                length = _without_citations(data, address, size, start, end, cited + cited_bytes)
+            spaces, wide, bracket, phrase, mark = look(address, size, start, end, scratch)
+            few = least_words[row] > 0 and (start == end or spaces + 1 < least_words[row])
+            if wide:
+                few = least_words[row] > 0 and not has_words(data, start, end, least_words[row])
+            place, at, length = address, start, end - start
+            if switches & CITATIONS and bracket:
+                length = _without_citations(data, address, size, start, end, cited + cited_bytes, scratch)
                 if length < end - start:
-                    place, place_size, at = cited, cited_size, cited_bytes
+                    place, at, phrase = cited, cited_bytes, True
                 else:
                     length = end - start
             if switches & TERMINAL_PUNCT and not _is_finished(place, at, length):
                 verdict = _PUNCT
             elif few:
                 verdict = _FEW
-            else:
+            elif phrase:
                 verdict = _phrase_rule(place + at, length, switches)
+            else:
+                verdict = _KEPT
             counts[row, verdict] += 1
             if verdict in (_LOREM, _CURLY):
                 stopped = True
                 break
             if verdict != _KEPT:
                 continue
-            if counts[row, _KEPT] > 1:
-                view_uint8(text + written, 1)[0] = 0x0A
-                written += 1
-            _copy(place, place_size, at, length, text + written)
-            written += length
             if place == cited:
+                if run >= 0:
+                    written = _append(address, size, run, run_end - run, text, before, written, scratch)
+                    run = np.int64(-1)
+                written = _append(cited, cited_size, at, length, text, before, written, scratch)
                 cited_bytes += length
                 cited_rows[cited_lines] = row
                 cited_ends[cited_lines] = cited_bytes
                 cited_lines += 1
-            else:
+                continue
+            if run < 0 or start != run_end + 1 or data[run_end] != 0x0A:
+                if run >= 0:
+                    written = _append(address, size, run, run_end - run, text, before, written, scratch)
+                run = start
+            run_end = end
+            if mark:
                 kept_rows[kept] = row
                 kept_starts[kept] = start
                 kept_ends[kept] = end
                 kept += 1
+            else:
+                plain[row] += 1
         if stopped:
             written, cited_bytes, kept, cited_lines = before, cited_bytes_before, kept_before, cited_before
-        else:
+        elif (
+            run != first
+            or run_end != after
+            or stripped(data, address, size, first, after, scratch)
+            != (
+                first,
+                after,
+            )
+        ):
+            if run >= 0:
+                written = _append(address, size, run, run_end - run, text, before, written, scratch)
             written = _strip(text, text_size, before, written)
-            first, length = np.int64(offsets[row]), np.int64(offsets[row + 1]) - np.int64(offsets[row])
+            length = after - first
             changed[row] = written - before != length or not _same(address + first, text + before, length)
             if not changed[row]:
                 written = before
@@ -199,76 +228,21 @@ def _read(  # type: ignore[no-untyped-def]  # numba infers
 
 
 @inlined
-def _has_longer_word(data, start, end, most):  # type: ignore[no-untyped-def]  # numba infers
-    """Whether a word of data[start:end] has more than `most` code points."""
-    at = start
-    while at < end:
-        length = np.int64(0)
-        at = skip_spaces(data, at, end)
-        while at < end:
-            byte = data[at]
-            if (byte <= 0x20 or byte == 0xC2 or 0xE1 <= byte <= 0xE3) and skip_spaces(
-                data, at, at + 1 if byte < 0x80 else end
-            ) > at:
-                break
-            length += byte & 0xC0 != 0x80
-            at += 1
-        if length > most:
-            return True
-    return False
-
-
-@inlined
-def _has_words(data, start, end, least):  # type: ignore[no-untyped-def]  # numba infers
-    """Whether data[start:end], which is stripped, has so many words."""
-    if start >= end:
-        return False
-    words, at = np.int64(1), start
-    while at < end and words < least:
-        byte = data[at]
-        if byte <= 0x20 or byte == 0xC2 or 0xE1 <= byte <= 0xE3:
-            after = skip_spaces(data, at, end)
-            if after > at:
-                words += 1
-                at = after
-                continue
-        at += 1
-    return words >= least
-
-
-_BRACKETS: Final = np.uint64(0x5B5B5B5B5B5B5B5B)
-_LOW_BITS: Final = np.uint64(0x0101010101010101)
-_HIGH_BITS: Final = np.uint64(0x8080808080808080)
-
-
-@inlined
-def _has_bracket(address, size, start, end):  # type: ignore[no-untyped-def]  # numba infers
-    """Whether there may be a `[`: those of the seven bytes after the end are seen too."""
-    at = start
-    while at < end:
-        word = word_at(address, size, at, min(end - at, np.int64(8))) ^ _BRACKETS
-        if (word - _LOW_BITS) & ~word & _HIGH_BITS != 0:
-            return True
-        at += 8
-    return False
-
-
-@inlined
-def _without_citations(data, address, size, start, end, target):  # type: ignore[no-untyped-def]  # numba infers
+def _without_citations(data, address, size, start, end, target, scratch):  # type: ignore[no-untyped-def]  # numba infers
     """Writes data[start:end] without citations and returns its length."""
     length, at, since = np.int64(0), start, start
     while at < end:
         if data[at] == 0x5B:
             after = _citation(data, at + 1, end)
             if after > at:
-                _copy(address, size, since, at - since, target + length)
+                _copy(address, size, since, at - since, target + length, scratch)
                 length += at - since
                 at = after
                 since = after
                 continue
         at += 1
     if since > start:
-        _copy(address, size, since, end - since, target + length)
+        _copy(address, size, since, end - since, target + length, scratch)
     return length + end - since
 
 
@@ -335,12 +309,20 @@ def _phrase_rule(address, length, switches):  # type: ignore[no-untyped-def]  # 
 
 
 @inlined
-def _copy(address, size, at, length, target):  # type: ignore[no-untyped-def]  # numba infers
-    """Copies bytes of a buffer of `size` bytes; up to seven more are written."""
-    k = np.int64(0)
-    while k < length:
-        store_word(target + k, word_at(address, size, at + k, min(length - k, np.int64(8))))
-        k += 8
+def _append(address, size, at, length, text, before, written, scratch):  # type: ignore[no-untyped-def]  # numba infers
+    """Writes a newline, unless nothing is written behind `before`, and bytes of a buffer; how much is written then."""
+    if written > before:
+        view_uint8(text + written, 1)[0] = 0x0A
+        written += 1
+    _copy(address, size, at, length, text + written, scratch)
+    return written + length
+
+
+@inlined
+def _copy(address, size, at, length, target, scratch):  # type: ignore[no-untyped-def]  # numba infers
+    """Copies bytes of a buffer of `size` bytes; up to 63 more are written."""
+    for k in range(0, length, BLOCK):
+        copy_block(readable(address, size, at + k, BLOCK, scratch), target + k)
 
 
 @inlined

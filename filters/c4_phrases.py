@@ -4,17 +4,22 @@
 `use of cookies`, `use cookies`. They are looked for in the line's lower case. Outside ASCII only U+212A (the kelvin sign)
 has a letter of ASCII for its lower case; U+0130 becomes `i` and a combining dot, which ends every phrase it could be in.
 
-One look at each byte tells whether a phrase may be around it: by a rare letter of each, the v of `privacy`, the k of
-`cookie`.
+64 bytes at a time are looked through for three letters of each phrase that rarely stand together: `vac` of `privacy`, `coo`
+of `cookie` (`phrase_marks`). Only lines that have them are looked at byte by byte: one look at each tells whether a phrase
+may be around it, by a rare letter of each, the v of `privacy`, the k of `cookie`.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
+from curate.core.text.blocks import BLOCK
 from curate.core.text.memory import inlined, view_uint8
 
 _LOREM_IPSUM: Final = np.frombuffer(b"lorem ipsum", np.uint8)
@@ -38,6 +43,43 @@ def _pivots() -> npt.NDArray[np.uint8]:
 
 
 _PIVOTS: Final = _pivots()
+
+
+#: Letters of each phrase: where none of these stand together, in any case, there is no phrase. None holds a k.
+_TRIPLES: Final = (b"jav", b"psu", b"f u", b"vac", b"coo")
+#: Bytes behind a block of 64 that `phrase_marks` reads.
+BEHIND: Final = 2
+
+
+@intrinsic  # type: ignore[untyped-decorator,unused-ignore]
+def phrase_marks(typing_context: Any, address: Any) -> Any:
+    """A bit for each of the 64 uint8 at an address: whether it is `{` or one of the triples begins there.
+
+    64 + BEHIND bytes at the address must be readable. Setting bit 5 makes a small letter of a capital one, and of nothing
+    else a letter; `f u` is found in a few bytes more that stand for no space, which costs a second look.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        many = ir.VectorType(ir.IntType(8), BLOCK)
+
+        def constant(byte: int) -> Any:
+            return ir.Constant(many, [byte] * BLOCK)
+
+        plain, lower = [], []
+        for behind in range(BEHIND + 1):
+            place = builder.add(arguments[0], ir.IntType(64)(behind))
+            plain.append(builder.load(builder.inttoptr(place, many.as_pointer()), align=1))
+            lower.append(builder.or_(plain[-1], constant(0x20)))
+        found = builder.icmp_unsigned("==", plain[0], constant(0x7B))
+        for triple in _TRIPLES:
+            here = [
+                builder.icmp_unsigned("==", part, constant(byte))
+                for part, byte in zip(lower, triple, strict=True)
+            ]
+            found = builder.or_(found, builder.and_(builder.and_(here[0], here[1]), here[2]))
+        return builder.bitcast(found, ir.IntType(BLOCK))
+
+    return types.uint64(types.int64), generate
 
 
 @inlined

@@ -36,6 +36,7 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
@@ -76,6 +77,8 @@ _CLASS_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 _COLUMN: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 _WORD_START: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
+#: datatrove's filters and the tokenizers that they share expect a process with one thread.
+_TURN: Final = threading.Lock()
 #: Characters of an exception's text that are kept.
 _LONGEST_MESSAGE: Final = 300
 
@@ -164,7 +167,8 @@ class Datatrove(Annotator[DatatroveConfig]):
         built.stat_update = self._count  # datatrove's would add up over the whole process
 
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
-        verdicts = [verdict for documents in self._batches(batch) for verdict in self._judge(documents)]
+        with _TURN:
+            verdicts = [verdict for documents in self._batches(batch) for verdict in self._judge(documents)]
         return self._columns(verdicts, batch.text.to_pylist())
 
     def _count(self, *labels: str, value: float = 1, unit: str | None = None) -> None:

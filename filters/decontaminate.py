@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
@@ -94,6 +95,7 @@ class Decontaminate(Annotator[DecontaminateConfig]):
         self.config = config
         self._texts: list[tuple[str, pa.RecordBatch]] = []
         self._tables: dict[tuple[Words, bool], Table] = {}
+        self._turn = threading.Lock()
 
     def reads(self) -> frozenset[str]:
         return frozenset({"text"})
@@ -117,13 +119,13 @@ class Decontaminate(Annotator[DecontaminateConfig]):
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
         # What a word is, only the batch knows.
         key = batch.words, batch.words == SPACY_LIKE and batch.languages is not None
-        table = self._tables.get(key)
-        if table is None:
-            language = our_code(self.config.language) if self.config.language is not None else None
-            table = build_table(
-                self._texts, self.config.n, batch.words, by_language=key[1], language=language
-            )
-            self._tables[key] = table
+        with self._turn:
+            if key not in self._tables:
+                language = our_code(self.config.language) if self.config.language is not None else None
+                self._tables[key] = build_table(
+                    self._texts, self.config.n, batch.words, by_language=key[1], language=language
+                )
+            table = self._tables[key]
         counts, owners = shared(batch, table, self.config.n)
         failed = counts > self.config.max_ngrams
         reasons = listed(["contaminated"], np.atleast_2d(failed).T)

@@ -23,10 +23,11 @@ from typing import Final
 
 import numpy as np
 
+from curate.core.text.blocks import BLOCK
 from curate.core.text.hashing import M1, M2, P0, P1
 from curate.core.text.memory import inlined
 from curate.core.text.unaligned import load_word
-from filters.blocks import BLOCK, hash_block, numbers_of, same_block, same_until
+from filters.blocks import hash_block, numbers_of, same_block, same_until
 from filters.spans import characters_of, slot_bits
 
 #: Marks per place, and most of them: 64 MiB. A fuller table only leaves more places to compare: 3 of 100 with 32.
@@ -60,18 +61,21 @@ def duplicate_n_grams(  # type: ignore[no-untyped-def]  # numba infers
         left = _still_repeated(cuts, count, n, places, bounds, left)
         if left < 2:
             break
+        for c in range(left):  # not in the walk, where each would be waited for
+            p = places[c]
+            keys[c] = _key(joined + np.int64(cuts[p]), np.int64(cuts[p + n] - cuts[p]))
         if _OFTEN * left < count:
-            some = _twice(joined, cuts, n, places, left, marks, keys, chosen)
+            some = _twice(places, left, marks, keys, chosen)
         else:
             some = left
             for c in range(left):
                 chosen[c] = places[c]
         enough = slot_bits(2 * some, 40)
         bits = min(enough, _FIRST_SLOTS)
-        found = _walk(joined, cuts, n, chosen, some, table, bits, narrow)
+        found = _walk(joined, cuts, n, chosen, keys, some, table, bits, narrow)
         while found < 0:
             bits = min(enough, bits + 2)
-            found = _walk(joined, cuts, n, chosen, some, table, bits, narrow)
+            found = _walk(joined, cuts, n, chosen, keys, some, table, bits, narrow)
         out[number] = found
 
 
@@ -153,27 +157,26 @@ def _key(at, length):  # type: ignore[no-untyped-def]  # numba infers
 
 
 @inlined
-def _twice(joined, cuts, n, places, left, marks, keys, chosen):  # type: ignore[no-untyped-def]  # numba infers
-    """Chooses the places whose n-gram may have an equal among them; returns how many."""
+def _twice(places, left, marks, keys, chosen):  # type: ignore[no-untyped-def]  # numba infers
+    """Chooses the places whose n-gram may have an equal among them, and puts their keys first; returns how many."""
     bits = slot_bits(MARKS * left, MOST_MARKS)
     shift = np.uint64(64 - bits)
     marks[: 1 << bits] = 0
     for c in range(left):
-        p = places[c]
-        key = _key(joined + np.int64(cuts[p]), np.int64(cuts[p + n] - cuts[p]))
-        keys[c] = key
-        slot = key >> shift
+        slot = keys[c] >> shift
         marks[slot] = np.uint8(1) + np.uint8(marks[slot] != 0)
     some = np.int64(0)
     for c in range(left):
+        key = keys[c]
         chosen[some] = places[c]
-        some += np.int64(marks[keys[c] >> shift] > 1)
+        keys[some] = key
+        some += np.int64(marks[key >> shift] > 1)
     return some
 
 
 @inlined
-def _walk(joined, cuts, n, places, left, table, bits, narrow):  # type: ignore[no-untyped-def]  # numba infers
-    """Code points of duplicate n-grams among `places`; -1 if the table is too small.
+def _walk(joined, cuts, n, places, keys, left, table, bits, narrow):  # type: ignore[no-untyped-def]  # numba infers
+    """Code points of duplicate n-grams among `places`, with their keys; -1 if the table is too small.
 
     table: int64[≥ 2**bits], 31 bits of the n-gram's hash above its place + 1.
     """
@@ -188,7 +191,7 @@ def _walk(joined, cuts, n, places, left, table, bits, narrow):  # type: ignore[n
             continue
         start = np.int64(cuts[p])
         length = np.int64(cuts[p + n]) - start
-        key = _key(joined + start, length)
+        key = keys[c]
         mark = np.int64(key >> np.uint64(33))
         slot = (key >> np.uint64(2)) & last
         found = False

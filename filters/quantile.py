@@ -4,29 +4,34 @@
     ranks     list<double>   for each of `columns` the share of its group that is below it, 0 to 1; null without a value
     reasons   list<string>   `below_quantile`, `missing`
 
-A quantile is exact: all documents of a group are sorted, by value, then by `doc`, of which the smaller one ranks higher. A
-document's rank is the weight before it over the weight of all, and it passes the quantile q if its rank is at least q; so
-with `weight: documents` of n documents n - ceil(q n) stay, ties or not. `keep:` says how several columns decide together:
+By default a quantile is exact (`method: sketched` is `filters.sketch`): all documents of a group are sorted, by value, then
+by `doc`, of which the smaller one ranks higher. A document's rank is the weight before it over the weight of all, and it
+passes the quantile q if its rank is at least q; so with `weight: documents` of n documents n - ceil(q n) stay, ties or not.
+`keep:` says how several columns decide together:
 
     {all: 0.6}         every rank is at least 0.6 (JQL, arXiv 2505.22232, section 4)
     {any: 0.6}         one of them is
     {mean_rank: 0.6}   the mean of the ranks, ranked once more, is
     {max_rank: 0.6}    the greatest of the ranks, ranked once more, is (Nemotron-CC, arXiv 2412.02595)
+    {k_of_n: 0.6, k: 2}        two of them are
+    {softmax: 0.6, tau: 0.5}   0.4 of the documents are drawn without replacement, with chances that go with
+                               exp(score / tau) (QuRating, arXiv 2402.09739): the best by score / tau + Gumbel noise, which
+                               follows from `seed` and the document's id. QuRating's tau = 2 is in standard deviations
 
 The population is what reaches the step: documents that an earlier step dropped are in no quantile. JQL takes quantiles of
-what is deduplicated but not filtered; after filters the same q keeps far less. A document without a value (null or nan) in
-a column is not in that column's population; it is judged by its other columns, and `missing` says what becomes of it if it
-has none: languages that an encoder does not know stay by default.
+what is deduplicated but not filtered, and after filters the same q keeps far less. With `over: entering` documents count
+too that entered the pass and were dropped in it, by a filter or by the job before, if they had a value by then: score after
+deduplication, filter, and the population is JQL's. A document without a value (null or nan) in a column is not in that
+column's population; it is judged by its other columns, and `missing` says what becomes of it if it has none: languages that
+an encoder does not know stay by default.
 
-Numbers: a document costs 24 bytes on disk and 8 for each column. A group is sorted in memory in one unit, at about 80 bytes
-a document: 8 GB for 100 million documents of one language.
+Numbers: a document costs 24 bytes on disk and 8 for each column. An exact quantile sorts a group in memory in one unit, at
+about 80 bytes a document: 8 GB for 100 million documents of one language.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from fractions import Fraction
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final, Literal, Self
 
 import numpy as np
@@ -37,19 +42,22 @@ import xxhash
 from pydantic import Field, StringConstraints, model_validator
 
 from curate.core.batch import DocBatch
-from curate.core.columns import DOC, REASONS
+from curate.core.columns import DOC, ID, REASONS, TEXT
 from curate.core.errors import error
+from curate.core.overlay import DROP
 from curate.core.stage import Context, Job, Mapped, Mapper, Reduce, Resources, StageConfig
+from filters.ranks import Float64s, Int64s, Rank, Rule
 from filters.rules import listed
+from filters.sample import units
+from filters.sketch import Combine, Decide, Sketch
 
 Name = Annotated[str, StringConstraints(min_length=1)]
 Quantile = Annotated[float, Field(ge=0, le=1)]
-Int64s = npt.NDArray[np.int64]
-Float64s = npt.NDArray[np.float64]
 
 LANGUAGE: Final = "language"
 DOCUMENTS: Final = "documents"
 BYTES: Final = "bytes"
+RULES: Final = ("all", "any", "mean_rank", "max_rank", "k_of_n", "softmax")
 #: Bytes of input to a document, guessed low, and documents that one partition may have.
 _DOCUMENT_BYTES: Final = 500
 _PARTITION_DOCS: Final = 8_000_000
@@ -64,17 +72,32 @@ class KeepConfig(StageConfig):
     any: Quantile | None = Field(None, description="One rank must reach it.")
     mean_rank: Quantile | None = Field(None, description="The mean of the ranks must, ranked once more.")
     max_rank: Quantile | None = Field(None, description="The greatest of the ranks must, ranked once more.")
+    k_of_n: Quantile | None = Field(None, description="So many of the ranks as `k` says must reach it.")
+    softmax: Quantile | None = Field(
+        None,
+        description="Drawn instead of cut: the chance to stay goes with softmax(score / `tau`); for one column.",
+    )
+    k: int | None = Field(None, ge=1, le=1000, description="Columns that must reach it, for `k_of_n`.")
+    tau: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Temperature of `softmax`, in the units of the score."
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="Another number draws anew, for `softmax`.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if len(self.model_dump(exclude_none=True)) != 1:
-            raise ValueError("say one of `all`, `any`, `mean_rank`, `max_rank`")
+        given = [rule for rule in RULES if getattr(self, rule) is not None]
+        if len(given) != 1:
+            raise ValueError("say one of `all`, `any`, `mean_rank`, `max_rank`, `k_of_n`, `softmax`")
+        for option, rule in (("k", "k_of_n"), ("tau", "softmax")):
+            if (getattr(self, option) is not None) != (given == [rule]):
+                raise ValueError(f"`{option}` goes with `{rule}`, and `{rule}` with it")
+        if self.seed and given != ["softmax"]:
+            raise ValueError("`seed` goes with `softmax`")
         return self
 
     def chosen(self) -> tuple[str, float]:
         """The rule and its quantile."""
-        ((rule, quantile),) = self.model_dump(exclude_none=True).items()
-        return rule, quantile
+        return next((rule, quantile) for rule in RULES if (quantile := getattr(self, rule)) is not None)
 
 
 class QuantileConfig(StageConfig):
@@ -82,12 +105,23 @@ class QuantileConfig(StageConfig):
 
     columns: tuple[Name, ...] = Field(min_length=1, description="Columns of numbers: `[edu__score]`.")
     keep: KeepConfig = Field(
-        description="How they decide: `{all: 0.6}`, `{any: 0.6}`, `{mean_rank: 0.6}` or `{max_rank: 0.6}`."
+        description="How they decide: `{all: 0.6}`, `{any: 0.6}`, `{mean_rank: 0.6}`, `{max_rank: 0.6}`, "
+        "`{k_of_n: 0.6, k: 2}` or `{softmax: 0.6, tau: 0.5}`."
+    )
+    over: Literal["reaching", "entering"] = Field(
+        "reaching",
+        description="Whose quantiles: of the documents that reach the step, or of all that entered its pass and had a value "
+        "before they were dropped; a pass begins with the run or after a deduplication or other job.",
     )
     by: Name | tuple[Name, ...] = Field(
         (),
         description="Columns whose values make a group with quantiles of its own; `language` is the run's language column. "
         "Null is a value like any other.",
+    )
+    method: Literal["exact", "sketched"] = Field(
+        "exact",
+        description="`exact` sorts each group in memory; `sketched` counts values by 4,096 buckets to a power of two and "
+        "keeps or drops a bucket as a whole, in memory that does not grow with the documents.",
     )
     weight: Name = Field(
         DOCUMENTS,
@@ -98,9 +132,22 @@ class QuantileConfig(StageConfig):
         "keep", description="What becomes of documents that have a value in none of the columns."
     )
 
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if self.keep.k is not None and self.keep.k > len(self.columns):
+            raise ValueError(f"`k` is {self.keep.k}, of {len(self.columns)} columns")
+        if self.keep.softmax is not None and len(self.columns) > 1:
+            raise ValueError("`softmax` draws by one column")
+        return self
+
     @property
     def groups(self) -> tuple[str, ...]:
         return (self.by,) if isinstance(self.by, str) else self.by
+
+    @property
+    def rule(self) -> Rule:
+        name, quantile = self.keep.chosen()
+        return Rule(name, quantile, self.keep.k or 0, self.missing == "drop")
 
 
 class QuantileJob(Job[QuantileConfig]):
@@ -116,8 +163,9 @@ class QuantileJob(Job[QuantileConfig]):
         return Resources(memory_gb=1.0)
 
     def reads(self) -> frozenset[str]:
-        weight = {self.config.weight} - {DOCUMENTS, BYTES}
-        return frozenset({*self.config.columns, *self.config.groups, *weight} - {LANGUAGE})
+        weight = {TEXT if self.config.weight == BYTES else self.config.weight} - {DOCUMENTS}
+        drawn = {ID} if self.config.keep.softmax is not None else set()
+        return frozenset({*self.config.columns, *self.config.groups, *weight, *drawn} - {LANGUAGE})
 
     def writes(self) -> Mapping[str, pa.DataType]:
         return {"keep": pa.bool_(), "ranks": pa.list_(pa.float64()), REASONS: pa.list_(pa.string())}
@@ -133,7 +181,13 @@ class QuantileJob(Job[QuantileConfig]):
         return Values(self.config, partitions)
 
     def reduces(self, partitions: int) -> tuple[Reduce, ...]:
-        return (Rank(self.config),)
+        rule, columns = self.config.rule, len(self.config.columns)
+        if self.config.method == "exact":
+            return (Rank(rule, columns),)
+        again: tuple[Reduce, ...] = ()
+        if rule.name in ("mean_rank", "max_rank"):
+            again = (Combine(rule, columns, partitions),)
+        return (Sketch(rule, columns, partitions), *again, Decide(rule, columns, partitions))
 
     def mark(self, found: pa.RecordBatch) -> Mapping[str, pa.Array]:
         verdict = found.column("verdict").fill_null(0).to_numpy(zero_copy_only=False)
@@ -153,22 +207,45 @@ class Values(Mapper):
 
     def __init__(self, config: QuantileConfig, partitions: int) -> None:
         self._config = config
+        self.entering = config.over == "entering"
         self._shift = np.uint64(64 - (partitions.bit_length() - 1))
         self._whole = partitions == 1
+        self._sketched = config.method == "sketched"
 
     def schema(self) -> pa.Schema:
+        return pa.schema([pa.field(DOC, pa.int64(), nullable=False)]) if self._sketched else self._documents()
+
+    def side_schema(self) -> pa.Schema | None:
+        return self._documents() if self._sketched else None
+
+    def _documents(self) -> pa.Schema:
         fixed = [(DOC, pa.int64()), ("group", pa.uint64()), ("weight", pa.int64())]
         values = [(f"value{i}", pa.float64()) for i in range(len(self._config.columns))]
         return pa.schema([pa.field(name, kind, nullable=False) for name, kind in fixed + values])
 
     def emit(self, batch: DocBatch) -> Mapped:
+        if self.entering:
+            valued = np.logical_or.reduce([~np.isnan(_numbers(batch, c)) for c in self._config.columns])
+            batch = batch.filter(valued | ~batch.column(DROP).to_numpy(zero_copy_only=False))
         group = np.zeros(batch.num_rows, np.uint64)
         for name in self._config.groups:
             group = _turned(group) ^ _hashes(_group_column(batch, name))
         arrays = [batch.column(DOC), pa.array(group), pa.array(self._weights(batch))]
-        arrays += [pa.array(_numbers(batch, name)) for name in self._config.columns]
+        arrays += [pa.array(self._values(batch, name)) for name in self._config.columns]
+        record = pa.RecordBatch.from_arrays(arrays, schema=self._documents())
+        if self._sketched:
+            return Mapped(pa.RecordBatch.from_pylist([], self.schema()), np.zeros(0, np.int64), record)
         partition = np.zeros(len(group), np.int64) if self._whole else (group >> self._shift).astype(np.int64)
-        return Mapped(pa.RecordBatch.from_arrays(arrays, schema=self.schema()), partition)
+        return Mapped(record, partition)
+
+    def _values(self, batch: DocBatch, name: str) -> Float64s:
+        """A column; drawn by softmax, as Gumbel noise added to it, of which the greatest are such a draw."""
+        values = _numbers(batch, name)
+        if self._config.keep.tau is None:
+            return values
+        drawn = units(batch.column(ID), self._config.keep.seed) - 2.0**-54  # between 0 and 1
+        noisy: Float64s = values / self._config.keep.tau - np.log(-np.log(drawn))
+        return noisy
 
     def _weights(self, batch: DocBatch) -> Int64s:
         if self._config.weight == DOCUMENTS:
@@ -214,95 +291,3 @@ def _hashes(column: pa.Array) -> npt.NDArray[np.uint64]:
 def _turned(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """So that equal hashes in two columns do not cancel."""
     return (keys << np.uint64(23) | keys >> np.uint64(41)) * _NULL
-
-
-class Rank(Reduce):
-    """Sorts the groups of a partition. verdict: 0 stays, 1 below the quantile, 2 without a value and not wanted."""
-
-    name = "rank"
-
-    def __init__(self, config: QuantileConfig) -> None:
-        self._config = config
-
-    def schema(self) -> pa.Schema:
-        return pa.schema(
-            [
-                pa.field(DOC, pa.int64(), nullable=False),
-                pa.field("verdict", pa.int8()),
-                pa.field("ranks", pa.list_(pa.float64())),
-            ]
-        )
-
-    def reduce(
-        self, records: Iterator[pa.RecordBatch], context: Context
-    ) -> Iterator[tuple[pa.RecordBatch, Int64s]]:
-        batches = list(records)
-        if not batches:
-            return
-        whole = pa.concat_batches(batches)
-        del batches
-        doc, weight = (whole.column(name).to_numpy() for name in (DOC, "weight"))
-        group = np.unique(whole.column("group").to_numpy(), return_inverse=True)[1]
-        rule, quantile = self._config.keep.chosen()
-        ranks = np.full((len(doc), len(self._config.columns)), np.nan)
-        passes = np.zeros(ranks.shape, np.bool_)
-        for i in range(ranks.shape[1]):
-            ranks[:, i], passes[:, i] = ranked(
-                group, whole.column(f"value{i}").to_numpy(), doc, weight, quantile
-            )
-        known = ~np.isnan(ranks)
-        valued = known.any(axis=1)
-        stays = _together(rule, ranks, passes, known, (group, doc, weight, quantile))
-        verdict = np.where(stays, 0, 1).astype(np.int8)
-        verdict[~valued] = 2 if self._config.missing == "drop" else 0
-        if context.unit is not None:
-            context.unit.count("missing", int((~valued).sum()))
-        flat = pa.array(ranks.ravel(), mask=~known.ravel())
-        ends = pa.array(np.arange(len(doc) + 1, dtype=np.int32) * ranks.shape[1])
-        listing = pa.ListArray.from_arrays(ends, flat)
-        arrays = [pa.array(doc), pa.array(verdict), listing]
-        yield pa.RecordBatch.from_arrays(arrays, schema=self.schema()), doc >> 32
-
-
-def _together(
-    rule: str,
-    ranks: Float64s,
-    passes: npt.NDArray[np.bool_],
-    known: npt.NDArray[np.bool_],
-    population: tuple[Int64s, Int64s, Int64s, float],
-) -> npt.NDArray[np.bool_]:
-    """bool[documents]: whether the ranks suffice; a column without a value has no say."""
-    if rule == "all":
-        return np.logical_and.reduce(passes | ~known, axis=1)
-    if rule == "any":
-        return np.logical_or.reduce(passes, axis=1)
-    counted = np.maximum(known.sum(axis=1), 1)
-    whole = np.where(known, ranks, 0).sum(axis=1) / counted
-    if rule == "max_rank":
-        whole = np.where(known, ranks, -1).max(axis=1)
-    group, doc, weight, quantile = population
-    return ranked(group, np.where(known.any(axis=1), whole, np.nan), doc, weight, quantile)[1]
-
-
-def ranked(
-    group: Int64s, value: Float64s, doc: Int64s, weight: Int64s, quantile: float
-) -> tuple[Float64s, npt.NDArray[np.bool_]]:
-    """Of each document in its group: float64 rank, nan without a value, and bool, whether it reaches the quantile.
-
-    Weights are added as integers and compared with the quantile as the decimal fraction it is written as, so 0.7 of 10 is 7.
-    """
-    ranks = np.full(len(value), np.nan)
-    passes = np.zeros(len(value), np.bool_)
-    there = np.flatnonzero(~np.isnan(value))
-    order = there[np.lexsort((-doc[there], value[there], group[there]))]
-    groups, sums = group[order], np.cumsum(weight[order])
-    starts = np.flatnonzero(np.diff(groups, prepend=-1))
-    share = Fraction(str(quantile))
-    for start, end in pairwise(np.append(starts, len(order)).tolist()):
-        rows = order[start:end]
-        base = int(sums[start]) - int(weight[order[start]])
-        total = int(sums[end - 1]) - base
-        before = sums[start:end] - weight[rows] - base
-        ranks[rows] = before / max(total, 1)
-        passes[rows] = before >= -(-share.numerator * total // share.denominator)
-    return ranks, passes

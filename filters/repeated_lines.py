@@ -19,9 +19,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from curate.core.text.blocks import BLOCK, equal_to, trailing_zeros
 from curate.core.text.lines import skip_spaces, trim_spaces
 from curate.core.text.memory import address_of, inlined, kernel, view_int32, view_uint8
-from filters.blocks import BLOCK, equal_to, trailing_zeros
 from filters.spans import characters_of, hash_span, same_span, slot_bits
 
 #: Columns of the result.

@@ -11,11 +11,11 @@ the last bit, ties included. What is saved is finding the rows: those of a word 
 `lid.word_cache`. A word that is longer than the cache takes is cut up, and rows are added by turns: memory does not
 depend on the text.
 
-Costs on one core of an AMD EPYC (Zen 4) at 2.6 GHz with lid.176.ftz, 100 MB of English documentation: 7.2 bytes and
-1.9 rows a word; nine words in ten are in the cache, 20 ns each (2.8 ns a byte: 7 bytes scanned, two cache lines); the
-others take 200 ns, half of it `lid.subwords`. Together 5.7 ns a byte. Beside it: scripts 0.4 ns a byte, `lid.scores`
-3.5 us a document. Floor: an addition waits 3 cycles for the one before, 0.3 ns a byte; lid.176.bin has 18 rows a word
-in 128 MB, where it is memory that is waited for, 4 ns a row. Memory: 40 MB for a cache that is full, and the matrix.
+Costs on one core of an AMD EPYC (Zen 4) at 2.6 GHz with lid.176.ftz, English documentation: 7.2 bytes and 1.9 rows a word;
+nine words in ten are in the cache, 20 ns each (3.0 ns a byte: 7 bytes scanned, two cache lines); the others, 12 bytes long,
+take 200 ns, half of it `lid.subwords`. Beside it: scripts 0.3 ns a byte, `lid.scores` 0.4 us a document. Floor: an addition
+waits 3 cycles for the one before, 0.3 ns a byte; lid.176.bin has 18 rows a word in 128 MB, where it is memory that is
+waited for, 4 ns a row. Memory: 40 MB for a cache that is full, and the matrix.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ from typing import Final
 
 import numpy as np
 
+from curate.core.text.blocks import BLOCK as LOOK
+from curate.core.text.blocks import readable, trailing_zeros
+from curate.core.text.hashing import ALL
 from curate.core.text.memory import inlined, kernel, view_float32, view_int32, view_int64, view_uint8
 from curate.core.text.unaligned import load_word
 from lid.model_file import CENTROIDS
 from lid.subwords import subword_rows
-from lid.vectors import add_rows, copy_eight, prefetch, trailing_zeros
+from lid.vectors import add_rows, copy_eight, gaps_in, prefetch
 from lid.weights import FNV_START, MARK, NONE_KEPT, fnv, is_kept, row_of, rows_of
 from lid.word_cache import (
     BATCH,
@@ -72,28 +75,34 @@ def average_rows(address, size, offset_address, first, weights, cache, out, coun
         at, end = np.int64(offsets[_u(first + text)]), np.int64(offsets[_u(first + text + 1)])
         total_at = out_at + 4 * weights.columns * text
         count, waiting = np.int64(0), np.int64(0)
+        # What may end a word: a bit for each of the 64 bytes before `seen` that is not done with.
+        seen, ends = at, _u(0)
         while at < end:
             # Three loops over a batch of words, so that what one asks for is there when the next one needs it.
-            words, stop = np.int64(0), at
+            words, stop, step = np.int64(0), at, np.int64(0)
             while at < end and words < BATCH:
-                if _is_space(data[_u(at)]):
-                    at += 1
-                    continue
-                stop = _word_end(data, address, at, end)
+                while ends == 0 and seen < end:
+                    ends = gaps_in(readable(address, size, seen, LOOK, cache.word))
+                    if seen + LOOK > end:
+                        ends &= ALL >> _u(seen + LOOK - end)
+                    seen += LOOK
+                stop, step = end, np.int64(0)
+                if ends != 0:
+                    stop = seen - LOOK + trailing_zeros(ends)
+                    ends &= ends - _u(1)
+                    if not _is_end(data, stop, end):
+                        continue
+                    step = np.int64(MARK.size if data[_u(stop)] == 0x3C else 1)
                 if stop - at > longest:
                     break
-                if stop == at:
-                    at += MARK.size
-                    continue
-                low, high, mixed = key_of(data, address, at, stop)
-                prefetch(set_of(mixed, cache))
-                place = FIELDS * words
-                batch[_u(place)], batch[_u(place + 1)], batch[_u(place + 2)] = at, stop, low
-                batch[_u(place + 3)], batch[_u(place + 4)] = high, mixed
-                words += 1
-                at = stop + (
-                    stop < end and data[_u(stop)] != 0x3C
-                )  # what ends a word is white space or the mark
+                if stop > at:
+                    low, high, mixed = key_of(data, address, at, stop)
+                    prefetch(set_of(mixed, cache))
+                    place = FIELDS * words
+                    batch[_u(place)], batch[_u(place + 1)], batch[_u(place + 2)] = at, stop, low
+                    batch[_u(place + 3)], batch[_u(place + 4)] = high, mixed
+                    words += 1
+                at = stop + step
             for i in range(0, FIELDS * words, FIELDS):
                 position = candidate(_u(batch[_u(i + 4)]), cache)
                 batch[_u(i + 5)] = position
@@ -125,13 +134,16 @@ def average_rows(address, size, offset_address, first, weights, cache, out, coun
                             data, address, start, start, end_of, end_of, weights, cache, target_at, number
                         )
                     end_record(end_of - start, position, source, number, mixed, cache)
-                for k in range(0, number, 8):
+                copy_eight(
+                    cache.records + 4 * source, cache.pending + 4 * waiting
+                )  # few have more, many none
+                for k in range(8, number, 8):
                     copy_eight(cache.records + 4 * (source + k), cache.pending + 4 * (waiting + k))
                 waiting += number
             if at < end and stop - at > longest:
                 added, waiting = _long_word(address, size, at, stop, weights, cache, waiting, total_at)
                 count += added
-                at = stop
+                at = stop + step
         if weights.end_row >= 0:
             pending[_u(waiting)] = weights.end_row
             waiting += 1

@@ -17,6 +17,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from curate.core.text.blocks import BYTES, load_block
+
 #: Columns of a block; rows are padded to a multiple of it.
 BLOCK: Final = 16
 #: Columns that are summed together where there are so many: 4 additions in flight instead of one.
@@ -69,6 +71,19 @@ def matches(typing_context: Any, address: Any, tag: Any) -> Any:
         return builder.zext(builder.bitcast(equal, ir.IntType(8)), ir.IntType(64))
 
     return types.uint64(types.int64, types.uint64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator,unused-ignore]
+def gaps_in(typing_context: Any, address: Any) -> Any:
+    """A bit for each of the 64 uint8 at an address: whether it is a control character, a space or `<`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bytes_read = load_block(builder, arguments[0])
+        low = builder.icmp_unsigned("<", bytes_read, ir.Constant(BYTES, [0x21] * BYTES.count))
+        angle = builder.icmp_unsigned("==", bytes_read, ir.Constant(BYTES, [0x3C] * BYTES.count))
+        return builder.bitcast(builder.or_(low, angle), ir.IntType(BYTES.count))
+
+    return types.uint64(types.int64), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator,unused-ignore]

@@ -248,7 +248,7 @@ def row_of(data, start, end, mixed, weights):  # type: ignore[no-untyped-def]  #
         entry = find(data, start, end, fnv(data, start, end), weights)
     if entry >= weights.words:
         return np.int64(-2)
-    if entry < 0 and end - start >= _PREFIX.size:
+    if entry < 0 and data[_u(start)] == _PREFIX[0] and end - start >= _PREFIX.size:
         same = True
         for k in range(_PREFIX.size):
             same &= data[_u(start + k)] == _PREFIX[k]

@@ -113,12 +113,16 @@ def _hash(address, start, end):  # type: ignore[no-untyped-def]  # numba infers
 def key_of(data, address, start, end):  # type: ignore[no-untyped-def]  # numba infers
     """The bytes of a word as two uint64, of a long one a hash and 0, and a hash of both."""
     length, high = end - start, _u(0)
-    if length <= 8:
-        low = load_some(data, address, start, length)
-    elif length <= 16:
-        low, high = load_word(address + start), load_some(data, address, start + 8, length - 8)
-    else:
+    if length > 16:
         low = _hash(address, start, end)
+    elif start + 16 <= data.size:  # no branch: one word in four is longer than 8 bytes
+        low, high = load_word(address + start), load_word(address + start + 8)
+        low &= ALL >> _u(8 * max(0, 8 - length))
+        high = high & (ALL >> _u(8 * (16 - max(9, length)))) if length > 8 else _u(0)
+    elif length <= 8:
+        low = load_some(data, address, start, length)
+    else:
+        low, high = load_word(address + start), load_some(data, address, start + 8, length - 8)
     mixed = (low ^ (high * P0)) * P1
     mixed = (mixed ^ (mixed >> _u(32))) * M1
     return low, high, mixed ^ (mixed >> _u(29))

@@ -104,6 +104,7 @@ EXAMPLES: Final[dict[str, dict[str, str]]] = {
         "local_tmp": "local_tmp: $TMPDIR",
         "retries": "retries: 0",
         "memory": "memory: 16GB",
+        "max_files": "max_files: 100000",
         "slurm": "slurm: {common: {account: nlp}}",
         "ray": "ray: {address: local}",
     },

@@ -61,7 +61,10 @@ class LlmServer:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Listening(ThreadingHTTPServer):
+            request_queue_size = 128  # by default 5 may wait, and the next is turned away
+
+        self._http = Listening(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
         self._http.block_on_close = False
         self._http.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients go away on purpose

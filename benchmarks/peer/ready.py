@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,6 @@ from curate.core.stage import Annotator, Context
 from curate.stages import load
 
 ROWS = 2000
-#: Documents of a batch where threads share the batches: enough of them for both to end at the same time.
-THREAD_ROWS = 100
 
 
 def seconds(work: Callable[[], object], rounds: int = 1) -> float:
@@ -34,16 +31,6 @@ def seconds(work: Callable[[], object], rounds: int = 1) -> float:
         start = time.process_time()
         work()
         found.append(time.process_time() - start)
-    return min(found)
-
-
-def wall(work: Callable[[], object], rounds: int) -> float:
-    """Wall seconds of the fastest round."""
-    found = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - start)
     return min(found)
 
 
@@ -145,21 +132,3 @@ def _lines_of_c4(filter: Any, text: str) -> list[str]:
     with patch("datatrove.pipeline.filters.c4_filters.split_into_sentences", note):
         filter.filter(Document(text=text, id=""))
     return seen
-
-
-def threads(texts: Sequence[str], rounds: int) -> tuple[float, float]:
-    """Wall seconds of LID, words and all four filters on batches, with one thread and with two."""
-    steps = [lid_step(), *ours(stop_words_of(ENGLISH)).values()]
-    records = [batch_of(part, ENGLISH, "spacy-like") for part in parts(texts, THREAD_ROWS)]
-
-    def through(batch: DocBatch) -> None:
-        fresh = DocBatch(batch.record, language=batch.language, words=batch.words)
-        for step in steps:
-            step.annotate(fresh)
-
-    def with_threads(count: int) -> float:
-        with ThreadPoolExecutor(count) as pool:
-            list(pool.map(through, records))  # each thread fills its caches
-            return wall(lambda: list(pool.map(through, records)), rounds)
-
-    return with_threads(1), with_threads(2)

@@ -18,6 +18,11 @@ from curate.commands.options import config_argument, overrides_option, run_dir_o
     "--workers", type=click.IntRange(min=1), help="Processes that work at once; default: from the machine."
 )
 @click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads of each process; default: 1, and more where there are fewer shards than cores.",
+)
+@click.option(
     "--tasks", type=click.IntRange(min=1), help="Tasks to divide each phase into; default: one per unit."
 )
 @click.option(
@@ -38,6 +43,7 @@ def command(
     run_dir: Path | None,
     update: bool,
     workers: int | None,
+    threads: int | None,
     tasks: int | None,
     place: str,
     wait: bool,
@@ -46,7 +52,7 @@ def command(
     """Run a config: read, filter, publish.
 
     Run it again to continue after an interruption, or to bring the output up to date after a change of the config: only
-    what the change touches is computed again. The result never depends on workers or tasks, or where it runs.
+    what the change touches is computed again. The result never depends on workers, threads or tasks, or where it runs.
 
     \b
     Example: curate run configs/web.yaml
@@ -58,12 +64,12 @@ def command(
 
     request = Request(config, overrides, run_dir, update, force)
     if place == "slurm":
-        if workers is not None:
+        if workers is not None or threads is not None:
             raise click.UsageError(
-                "--workers is for --on local; on Slurm, `cpus` and `max_running` of the config are"
+                "--workers and --threads are not for Slurm; there `max_running` and `cpus` of the config are"
             )
         submit_config(request, tasks=tasks, wait=wait)
         return
     if wait:
         raise click.UsageError("--wait is for --on slurm")
-    run_config(request, workers=workers, tasks=tasks, on=place)
+    run_config(request, workers=workers, threads=threads, tasks=tasks, on=place)

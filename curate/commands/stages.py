@@ -154,8 +154,9 @@ def type_text(field: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     """A JSON Schema type in words: `integer, 0 or more, or null`."""
     if "$ref" in field:
         return type_text(schema["$defs"][field["$ref"].rpartition("/")[2]], schema)
-    if "anyOf" in field:
-        return " or ".join(dict.fromkeys(type_text(part, schema) for part in field["anyOf"]))
+    for union in ("anyOf", "oneOf"):
+        if union in field:
+            return " or ".join(dict.fromkeys(type_text(part, schema) for part in field[union]))
     if "enum" in field:
         return " or ".join(str(value) for value in field["enum"])
     if "const" in field:

@@ -57,6 +57,14 @@ if TYPE_CHECKING:
     help="Write them: a folder of files by language, or one file if it ends in .yaml.",
 )
 @click.option("--force", is_flag=True, help="Replace files that something else wrote.")
+@click.option(
+    "--quantiles",
+    is_flag=True,
+    help="Show what ten thresholds on each score would keep, in documents and bytes, instead of bounds.",
+)
+@click.option(
+    "--columns", metavar="A,B", help="With --quantiles: these columns; default: all whose name ends in score."
+)
 @click.option("--all", "everything", is_flag=True, help="Show every language.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def command(
@@ -71,6 +79,8 @@ def command(
     stop_words: bool,
     output: Path | None,
     force: bool,
+    quantiles: bool,
+    columns: str | None,
     everything: bool,
     as_json: bool,
 ) -> None:
@@ -80,12 +90,16 @@ def command(
     computed anew and nothing dropped. With --output they are written as files that `thresholds:` of the rule filters
     reads.
 
+    With --quantiles it previews thresholds on scores: what each would keep of the documents that have one, dropped since
+    or not.
+
     RUN is a run folder, a run's name, or its config file. Unfinished runs are taken as far as they are.
 
     \b
     Example: curate thresholds runs/web --output thresholds
     Example: curate thresholds runs/web --method tail10 --reference runs/wiki
     Example: curate thresholds runs/web --reference runs/wiki --stop-words --output thresholds
+    Example: curate thresholds runs/web --quantiles
     """
     import json
 
@@ -97,13 +111,20 @@ def command(
     from curate.views.status import read_run
 
     documents = Documents(read_run(find_run(run)))
+    codes = tuple(_language(code, "--languages") for code in _listed(languages))
+    if quantiles:
+        _only_scores()
+        _preview(documents, _listed(columns), codes, min_docs, everything, as_json)
+        return
+    if columns is not None:
+        raise click.UsageError("--columns goes with --quantiles")
     corpus = Documents(read_run(find_run(reference))) if reference is not None else None
     request = Request(
         method=method,  # type: ignore[arg-type]  # click.Choice has checked it
         reference_language=_language(reference_language, "--reference-language"),
         tail=tail,
         min_docs=min_docs,
-        languages=tuple(_language(code, "--languages") for code in _listed(languages)),
+        languages=codes,
         options=_options(documents, _listed(options)),
         stop_words=stop_words,
     )
@@ -132,6 +153,38 @@ def command(
     )
     if others:
         click.echo(f"{_many(others)} of other languages stay as they were", err=as_json)
+
+
+def _only_scores() -> None:
+    """A usage error for options that say how bounds are derived."""
+    context = click.get_current_context()
+    others = ("method", "reference", "reference_language", "tail", "options", "stop_words", "output", "force")
+    for name in others:
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name.replace('_', '-')} does not go with --quantiles")
+
+
+def _preview(
+    documents: Documents,
+    columns: list[str],
+    languages: tuple[str, ...],
+    min_docs: int,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """What thresholds on scores would keep."""
+    import json
+
+    from curate.thresholds.shares import score_columns, shares
+    from curate.thresholds.shares_view import render_shares
+    from curate.views.report_view import make_console
+
+    wanted = frozenset(languages) if languages else None
+    table = shares(documents, score_columns(documents, columns), min_docs=min_docs, languages=wanted)
+    if as_json:
+        click.echo(json.dumps(table, indent=2, ensure_ascii=False))
+    else:
+        render_shares(table, make_console(), everything=everything)
 
 
 def _listed(text: str | None) -> list[str]:

@@ -363,7 +363,11 @@ class Execution(Entry):
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = Field(
         "auto", description="Processes that work at once; auto: as many as cores and memory allow."
     )
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="Threads of each process.")
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None,
+        description="Threads of each process, which go through the batches of a shard; by default 1 where all workers have "
+        "shards, and where fewer are left, as many as fill the cores and memory holds.",
+    )
     local_tmp: PathText | None = Field(
         None, description="A fast local folder for scratch files, such as $TMPDIR."
     )
@@ -371,6 +375,10 @@ class Execution(Entry):
         2, description="How often a failed task is tried again."
     )
     memory: Size | None = Field(None, description="Memory that all workers together may use, such as 16GB.")
+    max_files: Annotated[int, Field(ge=1)] = Field(
+        1_000_000,
+        description="Files that the run folder may come to hold; a run that needs more does not start.",
+    )
     slurm: Slurm = Field(
         default_factory=lambda: Slurm.model_validate({}),
         description="The jobs of `curate run --on slurm`: common, cpu and gpu.",

@@ -199,6 +199,11 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "`against:` names something that is no index, one of another step or of other parameters, or a damaged one.",
         "Name an index that the same step wrote with the same parameters, or make one with `index:`.",
     ),
+    "C220": Entry(
+        "Too many files",
+        "The run would keep more files in its run folder than `execution.max_files` allows.",
+        "Raise `execution.max_files`, or put the input into fewer and larger files.",
+    ),
     "R301": Entry(
         "Inputs have changed",
         "Files are not what they were when the run was planned: added, removed, or written anew. Of a step's own files "
@@ -345,6 +350,16 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "A head was made for another encoder",
         "A head makes sense of the vectors of one encoder, with the weights that it was trained on. The message names both.",
         "Use the encoder that the head's card names, or train a head for the one at hand.",
+    ),
+    "E509": Entry(
+        "A device is not there or too small",
+        "A step is to run on a GPU and there is none that torch can use, or a single document does not fit in its memory.",
+        "Set `device: cpu`, run where there is a GPU, or lower `max_tokens`.",
+    ),
+    "E510": Entry(
+        "An embedding cache holds something else",
+        "A file in the folder of an encoder's vectors is damaged, or none that curate wrote there.",
+        "Remove the file: what it held is encoded anew. Or name another folder with `cache:`.",
     ),
     "E520": Entry(
         "The Ray cluster cannot do this",

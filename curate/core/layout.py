@@ -14,6 +14,7 @@
     ceilings/<job>.txt                     pairs to look at, if a job would remove more than its ceilings allow
     failure.json                           why the last try stopped, if it did
     slurm/                                 what a run on Slurm has submitted, and which tasks failed
+    cache/                                 what is kept by content, such as embeddings; --force leaves it
     lock, logs/
 
 An attempt is a random name: two attempts at one unit never write to one file, and only the one that the done-file names
@@ -73,6 +74,10 @@ class RunFolder:
     @property
     def failure(self) -> Path:
         return self.root / "failure.json"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
 
     @property
     def logs(self) -> Path:

@@ -31,7 +31,9 @@ TIMEOUT: Final = 60.0
 
 @dataclass(frozen=True)
 class Model:
-    """A file that steps load by name. size: bytes, None if unknown; shipped: the folder it comes in."""
+    """A file that steps load by name. size: bytes, None if unknown; shipped: the folder it comes in; others: files that
+    belong to it, such as a tokenizer.
+    """
 
     name: str
     file: str
@@ -41,10 +43,15 @@ class Model:
     licence: str
     about: str
     shipped: Path | None = None
+    others: tuple[Model, ...] = ()
 
     def path(self, folder: Path) -> Path:
         """Where it lies, or would lie once it is pulled into the folder."""
         return (self.shipped or folder) / self.file
+
+    def parts(self) -> tuple[Model, ...]:
+        """Every file of it, itself last."""
+        return (*self.others, self)
 
 
 def models_folder() -> Path:
@@ -56,7 +63,9 @@ def models_folder() -> Path:
 
 
 def require(model: Model, folder: Path) -> Path:
-    """The path of a model, verified; E504 if it was not pulled, E505 if its content is not the model's."""
+    """The path of a model, verified with all its files; E504 if it was not pulled, E505 if its content is not its own."""
+    for other in model.others:
+        require(other, folder)
     path = model.path(folder)
     if not path.is_file():
         raise error(

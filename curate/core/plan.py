@@ -46,12 +46,19 @@ FORMAT = 1
 _MARKING: Final = ("rehydrate",)
 #: Options of jobs that say where something is put: whether it is made decides, not where.
 _PLACES: Final = ("index",)
+#: Options of annotators that say where something is kept which can be made again, how a server is asked, and how much may
+#: go wrong before the run stops.
+_APART: Final = ("cache", "server", "max_invalid_frac")
 
 
 @dataclass(frozen=True)
 class StepPlan:
-    """A configured step. writes: global column → Arrow type as text. artifacts: role → checksum of the file. over: the
-    column of spans whose passages it is given in the place of documents (`curate.core.passages`)."""
+    """A configured step.
+
+    writes: global column → Arrow type as text. artifacts: role → checksum of the file. snapshot: what it may look up in a
+    cache (`curate.core.stage.Caching`). over: the column of spans whose passages it is given in the place of documents
+    (`curate.core.passages`).
+    """
 
     name: str
     use: str
@@ -65,18 +72,20 @@ class StepPlan:
     title: str
     artifacts: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
+    snapshot: tuple[str, ...] = ()
     over: str | None = None
 
     @property
     def portable_options(self) -> dict[str, Any]:
         """The options with a file's or folder's name in place of its path: where a model lies decides nothing, its
         checksum does. The files of a folder have roles like `thresholds/deu_Latn.yaml`. Ceilings are left out: they
-        decide whether a run goes on, not what comes out. Of an index that is written it says that there is one."""
+        decide whether a run goes on, not what comes out, and so are caches. Of an index that is written it says that there
+        is one."""
         files = {role.partition("/")[0] for role in self.artifacts}
         portable = {
             key: _name_alone(value) if key in files else value
             for key, value in self.options.items()
-            if self.kind != "job" or key not in GUARDS
+            if key not in (GUARDS if self.kind == "job" else _APART)
         }
         places = {key for key in _PLACES if self.kind == "job" and key in portable}
         return portable | {key: portable[key] is not None for key in places}
@@ -273,7 +282,7 @@ def _phase(raw: dict[str, Any]) -> Phase:
 
 
 def _step(raw: dict[str, Any]) -> StepPlan:
-    return StepPlan(**{**raw, "reads": tuple(raw["reads"])})
+    return StepPlan(**{**raw, "reads": tuple(raw["reads"]), "snapshot": tuple(raw.get("snapshot", ()))})
 
 
 def packed_schema(schema: pa.Schema) -> str:

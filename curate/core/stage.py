@@ -11,6 +11,12 @@ config says `mode: annotate`. The reserved local columns `failed: string` (quara
 `text: string` (the rewritten text) may be returned without being declared in `writes()`.
 
 Classes may inherit from these protocols to get the defaults of the optional methods, or just have the methods.
+
+`open` is called once. After it several threads of a worker may be in `annotate`, `keep`, `mark_texts` or a mapper's `emit`
+at the same time, each with a batch of its own. So what these change must be the call's own, the thread's own
+(`threading.local`), or taken from a list and put back (`list.pop` and `append` cannot be interrupted); results must not
+depend on the order of batches. An annotator or selector that cannot be like that says `SERIAL = True`: its calls come one at
+a time.
 """
 
 from __future__ import annotations
@@ -74,7 +80,8 @@ class Context:
     models: the folder that `curate models pull` fills. scratch: node-local, emptied afterwards. threads: threads that this
     process may use. offline: nothing may be fetched. unit: in a reduce phase, what the unit may look at. run: the run's
     name; words: what a word is in it. artifacts: role → checksum of the files that decide a job's output, as they were when
-    the run was planned; empty while it is.
+    the run was planned; empty while it is. cache: the run's folder for what is cached by content, None for none; snapshot:
+    names of what the step found there when the run was planned (`Caching`).
     """
 
     models: Path
@@ -86,6 +93,7 @@ class Context:
     words: Words = UNICODE
     artifacts: Mapping[str, str] = field(default_factory=dict)
     cache: Path | None = None
+    snapshot: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,10 +116,14 @@ class Rule:
 
 @runtime_checkable
 class Annotator(Protocol[C]):
-    """Adds columns. `Config` holds its options, `VERSION` is raised when the meaning of an output changes."""
+    """Adds columns. `Config` holds its options, `VERSION` is raised when the meaning of an output changes.
+
+    SERIAL: whether its batches must come one at a time.
+    """
 
     Config: type[C]
     VERSION: ClassVar[int]
+    SERIAL: ClassVar[bool] = False
 
     def __init__(self, config: C) -> None:
         """Cheap: no model is loaded and no file opened here."""
@@ -153,11 +165,33 @@ class Annotator(Protocol[C]):
 
 
 @runtime_checkable
+class Caching(Protocol):
+    """An annotator that keeps by content what it makes, for this run and others.
+
+    Its option `cache` says where and is in no fingerprint: what is found must be what would be made. Of what is there only
+    the snapshot counts, which the plan freezes, so a unit that is done twice finds the same.
+    """
+
+    def snapshot(self, context: Context) -> tuple[str, ...]:
+        """Names of what it may look up, as the cache stands now; before `open`, whose context then has them."""
+        ...
+
+    def begin(self) -> None:
+        """A unit begins: forget what another one left unfinished."""
+        ...
+
+    def finish(self) -> Mapping[str, int]:
+        """Every document of the unit was annotated: commit what is to be kept. Its counts by name, for the report."""
+        ...
+
+
+@runtime_checkable
 class Selector(Protocol[C]):
     """Chooses rows: `keep` is true, false, or null (which counts as false, reason `null`) for every row."""
 
     Config: type[C]
     VERSION: ClassVar[int]
+    SERIAL: ClassVar[bool] = False
 
     def __init__(self, config: C) -> None: ...
 
@@ -188,7 +222,13 @@ class Mapped(NamedTuple):
 
 
 class Mapper(Protocol):
-    """The part of a job in the pass before it: documents in, records out, each for one partition."""
+    """The part of a job in the pass before it: documents in, records out, each for one partition.
+
+    entering: whether it is given every document that entered the pass, not only those that are left, with a column `drop:
+    bool` that says which are gone. Columns that these were dropped too early to have are null; nothing is marked on them.
+    """
+
+    entering: bool = False
 
     def schema(self) -> pa.Schema:
         """Of the records; the first field is `doc: int64`."""

@@ -5,7 +5,7 @@ of memory, SIGKILL) is replaced and its unit tried again, `retries` times; then 
 phase and file it was. A unit that fails with an error is not tried again: it would fail again.
 
 Tasks are lists of units. With as many tasks as units (the default) a free worker takes any unit; with fewer, one worker
-takes a whole task, as a cluster node would.
+takes a whole task, as a cluster node would. Where fewer tasks are left than workers, each unit gets more threads (`Share`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 from curate.core.plan import Phase
 from curate.executors.failures import unit_failure, worker_lost
@@ -32,9 +32,24 @@ THREAD_LIMITS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THRE
 
 #: Memory of one worker beside its steps: the interpreter, a batch and its columns, a row group or exchange run to write.
 WORKER_BYTES: Final = 700_000_000
+#: Memory of a thread of a worker beside the first: a batch, its words, and what steps hold of it while they work.
+THREAD_BYTES: Final = 300_000_000
 
 #: The system's allocator gives memory back at once: 850 MiB instead of 980 for a document of 60 MB, at the same speed.
 ALLOCATOR: Final = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
+
+
+class Share(NamedTuple):
+    """What workers share. memory: bytes of all together; worker: bytes of one with its steps and a single thread."""
+
+    cores: int
+    memory: int
+    worker: int
+
+    def threads(self, workers: int) -> int:
+        """Threads of each of so many workers, so that all cores are at work and memory holds."""
+        room = (self.memory // workers - self.worker) // THREAD_BYTES
+        return max(1, min(self.cores // workers, 1 + room))
 
 
 class Listener(Protocol):
@@ -81,6 +96,7 @@ class _Process:
 class LocalExecutor:
     """Runs phases with `workers` processes of `threads` threads. Use as a context manager: leaving it ends them.
 
+    share: what units that are fewer than workers may use more of; None: every unit has just `threads`.
     scratch: a folder for the workers' scratch files, of this run alone. A killed worker leaves its files there, so it is
     emptied at the start and removed at the end; the run's lock must be held.
     """
@@ -94,10 +110,12 @@ class LocalExecutor:
         retries: int,
         environment: Mapping[str, str],
         scratch: Path,
+        share: Share | None = None,
     ) -> None:
         self._root = root
         self._workers = workers
         self._threads = threads
+        self._share = share
         self._retries = retries
         self._environment = dict(environment)
         self._scratch = scratch
@@ -175,13 +193,21 @@ class LocalExecutor:
             worker.task, worker.todo = waiting.popleft()
         if worker.todo:
             worker.unit = worker.todo.popleft()
-            request = {"phase": phase, "unit": worker.unit, "task": worker.task}
+            threads = self._threads_of(len(waiting))
+            request = {"phase": phase, "unit": worker.unit, "task": worker.task, "threads": threads}
             assert worker.process.stdin is not None
             try:
                 worker.process.stdin.write(json.dumps(request).encode() + b"\n")
                 worker.process.stdin.flush()
             except BrokenPipeError:
                 return  # it died: its end shows on standard output, where it is handled
+
+    def _threads_of(self, waiting: int) -> int:
+        """Threads for a unit that is about to begin; waiting: tasks that nobody has."""
+        if self._share is None:
+            return self._threads
+        busy = sum(p.unit is not None for p in self._processes)
+        return max(self._threads, self._share.threads(min(self._workers, busy + waiting)))
 
     def _listen(
         self,

@@ -2,7 +2,7 @@
 
 Both are JSON lines, so nothing is pickled and any executor can drive it:
 
-    in    {"phase": "pass1", "unit": 3, "task": 0}
+    in    {"phase": "pass1", "unit": 3, "task": 0, "threads": 2}
     out   {"event": "ready"} · {"event": "progress", "rows": n, "bytes": n} · {"event": "done", "unit": 3, "won": true}
           {"event": "failed", "unit": 3, "problems": […]}
 
@@ -74,15 +74,17 @@ def serve(root: Path, threads: int, scratch: Path | None, requests: TextIO, even
 
 def _serve_one(worker: Worker, request: dict[str, Any], events: TextIO) -> None:
     progress = Progress(lambda message: _send(events, **message))
-    _send(events, **outcome(worker, request["phase"], request["unit"], request["task"], progress))
+    _send(events, **outcome(worker, progress=progress, **request))
 
 
-def outcome(worker: Worker, phase: str, unit: int, task: int, progress: Progress) -> dict[str, Any]:
+def outcome(
+    worker: Worker, phase: str, unit: int, task: int, progress: Progress, threads: int | None = None
+) -> dict[str, Any]:
     """Do one unit and say how it ended: the `done` or `failed` message of the module's story."""
     from curate.core.errors import CurateError
 
     try:
-        done = worker.run(phase, [unit], task, progress.add)
+        done = worker.run(phase, [unit], task, progress.add, threads)
     except CurateError as cause:
         _log(traceback.format_exc())
         return {"event": "failed", "unit": unit, "problems": [dataclasses.asdict(p) for p in cause.problems]}

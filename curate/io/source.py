@@ -1,7 +1,7 @@
 """The one reader of documents: a shard in, record batches out, ready for the steps.
 
 A batch has `doc: int64`, and of `id`, `text` and the other columns of `source_schema` those that are asked
-for, rows in ascending order of `doc`. It is at most about 16 MiB, or one document. Rows that are no documents
+for, rows in ascending order of `doc`. It is at most about 8 MiB, or one document. Rows that are no documents
 (invalid UTF-8 in any column, a value that does not convert, a page that cannot be decoded) are not in it:
 they come beside it as `BadRecord`s, with their own `doc`, so that the books balance.
 

@@ -28,7 +28,7 @@ from curate.core.models import models_folder
 from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES
 from curate.core.passages import Beside
 from curate.core.plan import Plan, StepPlan, packed_schema
-from curate.core.stage import Context, Job, Selector
+from curate.core.stage import Caching, Context, Job, Selector
 from curate.core.suggest import did_you_mean
 from curate.io.listing import build_manifest
 from curate.io.source import source_schema
@@ -37,6 +37,7 @@ from curate.planning.outputs import output_plans
 from curate.planning.passages import over_problems, placed, reads_over, writes_over
 from curate.planning.phases import PlannedReduce, PlannedStep, phases, provenance
 from curate.planning.places import place_faults
+from curate.planning.snapshots import with_snapshots_of
 from curate.running.contract import AnyStep, step_fields, written
 from curate.running.ledger import READ
 from curate.stages import kind as kind_of
@@ -95,10 +96,11 @@ def compile_run(
     manifest, source = _inputs(checking, specs, previous, update)
     context = Context(
         models=models_folder(),
-        scratch=folder.root / "cache",
+        scratch=folder.cache,
         offline=_offline(),
         run=loaded.config.name,
         words=loaded.config.words,
+        cache=folder.cache,
     )
     _check_names(checking)
     size = sum(s.bytes for s in manifest.shards) if manifest is not None else 0
@@ -115,6 +117,8 @@ def compile_run(
     assert after is not None
     config = provenance(loaded, [step.plan for step in steps])
     planned = phases(manifest, steps, outputs, language, loaded.config.words, config)
+    if previous == manifest:
+        planned = with_snapshots_of(planned, folder)
     plan = Plan(
         name=loaded.config.name,
         version=__version__,
@@ -244,6 +248,7 @@ def _steps(
             built.append((step, instance))
     writers = {name: step.name for step, instance in built for name in _written(step, instance)}
     for step, bare in built:
+        faults = len(checking.problems)
         artifacts = _artifacts(checking, step, bare, context) if step.name not in lost else {}
         before = len(checking.problems)
         beside = Beside.of([p.plan for p in planned], step.over) if step.over is not None else None
@@ -253,6 +258,8 @@ def _steps(
                 checking.problems += over_problems(checking.loaded, step, bare, beside, schema)
             _check_columns(checking, step, instance, schema, writers, beside)
         plan = _step_plan(step, instance, artifacts, beside)
+        if isinstance(bare, Caching) and len(checking.problems) == faults:
+            plan = replace(plan, snapshot=_snapshot(checking, step, bare, context))
         planned.append(_planned(plan, instance, size))
         if schema is not None and len(checking.problems) == before:
             schema = pa.schema([*schema, *step_fields(plan, instance)])
@@ -290,7 +297,7 @@ def _located(checking: _Checking, step: Step) -> Step:
         try:
             if isinstance(value, str):
                 found[name] = _absolute(value)
-            elif value is not None:
+            elif isinstance(value, (list, tuple)):
                 found[name] = tuple(_absolute(path) for path in value)
         except CurateError as cause:
             checking.add(cause, (*step.path, name))
@@ -333,6 +340,15 @@ def _artifacts(
             "C207", f"a file of step '{step.name}' cannot be read: {cause}", "check the path", step.path
         )
     return {}
+
+
+def _snapshot(checking: _Checking, step: Step, instance: Caching, context: Context) -> tuple[str, ...]:
+    """What the step may look up in its cache; one that cannot be used is a fault."""
+    try:
+        return instance.snapshot(context)
+    except CurateError as cause:
+        checking.add(cause, (*step.path, "cache"))
+        return ()
 
 
 def _check_columns(

@@ -13,6 +13,7 @@ from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Phase, Plan
 from curate.planning.fingerprints import finished_units, read_layout, unit_fingerprints, unit_sizes
+from curate.planning.rates import Rates
 
 #: Bytes of an overlay per row of a pass, measured on the sample (LID with three candidates and one filter: 48).
 _OVERLAY_ROW_BYTES = 64
@@ -22,13 +23,20 @@ _RECORD_BYTES = 32
 _COMPRESSED = 0.4
 
 
-def preview(plan: Plan, manifest: Manifest, folder: RunFolder) -> dict[str, Any]:
+def preview(plan: Plan, manifest: Manifest, folder: RunFolder, rates: Rates | None = None) -> dict[str, Any]:
     """`{"name", "run_dir", "files", "shards", "bytes", "phases": [{"name", "kind", "units", "reused", "pending",
-    "pending_units", "bytes", "disk_bytes", "files", "steps"}], "disk_bytes"}`; units None: not known before the count.
+    "pending_units", "bytes", "disk_bytes", "files", "steps", "estimate"}], "disk_bytes", "run_files", "estimate"}`; units
+    None: not known before the count.
+
+    estimate: `{"cpu_seconds", "gpu_seconds", "start_seconds", "peak_bytes", "exact"}` of what is pending, by measured rates,
+    else None; of the run: `{"machine", "cpu_seconds", "gpu_seconds", "start_seconds", "peak_bytes", "unknown": [phase]}`.
     """
     phases = [_phase(plan, manifest, folder, phase) for phase in plan.phases]
     _skip_consumed(phases)
     _invalidate(phases)
+    size = sum(s.bytes for s in manifest.shards)
+    for phase, described in zip(plan.phases, phases, strict=True):
+        described["estimate"] = _estimate(rates, phase, described, size)
     return {
         "name": plan.name,
         "run_dir": str(folder.root),
@@ -37,6 +45,8 @@ def preview(plan: Plan, manifest: Manifest, folder: RunFolder) -> dict[str, Any]
         "bytes": sum(s.bytes for s in manifest.shards),
         "phases": phases,
         "disk_bytes": sum(p["disk_bytes"] for p in phases),
+        "run_files": sum(p["files"] for p in phases),
+        "estimate": _total(rates, phases),
         "outputs": [{"name": o.name, "path": o.path} for o in plan.outputs],
     }
 
@@ -56,10 +66,47 @@ def _phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> d
         "reused": len(done),
         "pending": len(pending) if fingerprints is not None else None,
         "pending_units": pending,
+        "pending_share": sum(sizes[u] for u in pending) / max(1, sum(sizes.values())),
         "bytes": sum(sizes[u] for u in pending) if phase.kind != "write" else size if pending else 0,
         "disk_bytes": _disk(plan, manifest, folder, phase),
         "files": _files(phase, len(known)),
         "output": phase.output,
+    }
+
+
+def _estimate(
+    rates: Rates | None, phase: Phase, described: dict[str, Any], size: int
+) -> dict[str, Any] | None:
+    """What the pending units will cost. size: bytes of the whole input, by which rates are."""
+    found = rates.of(phase) if rates is not None else None
+    if found is None:
+        return None
+    rate, share = found.rate, 1.0
+    if described["units"]:
+        share = described["pending_share"]
+    elif described["units"] == 0:
+        share = 0.0
+    if share:
+        described["disk_bytes"] = rate.disk(size)
+    return {
+        "cpu_seconds": share * rate.cpu(size),
+        "gpu_seconds": share * rate.gpu(size),
+        "start_seconds": rate.start_seconds if share else 0.0,
+        "peak_bytes": rate.peak_bytes,
+        "exact": found.exact,
+    }
+
+
+def _total(rates: Rates | None, phases: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Of all phases; unknown: those with work to do and no rate."""
+    if rates is None:
+        return None
+    known = [p["estimate"] for p in phases if p["estimate"] is not None]
+    return {
+        "machine": rates.machine,
+        **{key: sum(e[key] for e in known) for key in ("cpu_seconds", "gpu_seconds", "start_seconds")},
+        "peak_bytes": max((e["peak_bytes"] for e in known), default=0),
+        "unknown": [p["name"] for p in phases if p["estimate"] is None and p["pending"] != 0],
     }
 
 
@@ -85,11 +132,37 @@ def _files(phase: Phase, units: int) -> int:
     return (0 if phase.kind in ("check", "count") else units) + 2
 
 
+def files_at_once(plan: Plan, manifest: Manifest) -> int:
+    """Files that the run folder will hold at most: outputs of every phase, and of the widest one a done-file and counters
+    of each unit until it ends and they are merged.
+    """
+    text = sum(s.bytes for s in manifest.shards)
+    units = []
+    for phase in plan.phases:
+        if phase.kind == "ingest":
+            units.append(len(manifest.ingest))
+        elif phase.kind == "reduce":
+            units.append(phase.partitions)
+        elif phase.kind == "write":
+            units.append(text // plan.output(phase.output or "").shard_bytes + 1)
+        else:
+            units.append(len(manifest.shards))
+    kept = sum(_files(p, n) for p, n in zip(plan.phases, units, strict=True) if p.kind != "write")
+    return kept + 2 * max(units, default=0)
+
+
 def _skip_consumed(phases: list[dict[str, Any]]) -> None:
     """An exchange has nothing to do while everything it feeds is published."""
     for exchange, write in pairwise(phases):
         if exchange["kind"] == "exchange" and write["pending"] == 0:
-            exchange.update(reused=exchange["units"], pending=0, pending_units=[], bytes=0, disk_bytes=0)
+            exchange.update(
+                reused=exchange["units"],
+                pending=0,
+                pending_units=[],
+                pending_share=0.0,
+                bytes=0,
+                disk_bytes=0,
+            )
 
 
 def _invalidate(phases: list[dict[str, Any]]) -> None:
@@ -100,4 +173,4 @@ def _invalidate(phases: list[dict[str, Any]]) -> None:
         if phase["kind"] == "count" and (phase["pending"] or passes_pending):
             behind.add(phase["output"])
         if phase["kind"] == "write" and phase["output"] in behind and phase["reused"] == 0:
-            phase.update(units=None, pending=None, pending_units=[])
+            phase.update(units=None, pending=None, pending_units=[], pending_share=1.0)

@@ -14,6 +14,7 @@ from curate.core.layout import RUN_NAMES, RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Plan
 from curate.planning.compile import Compiled, compile_run
+from curate.planning.preview import files_at_once
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def prepare(request: Request) -> Session:
     previous = None if request.force else read_manifest(folder)
     compiled = compile_run(loaded, folder, previous=previous, update=request.update)
     _check_scratch(compiled.plan)
+    _check_files(loaded, compiled)
     return Session(loaded, folder, compiled, previous)
 
 
@@ -123,3 +125,20 @@ def _check_scratch(plan: Plan) -> None:
             help="correct execution.local_tmp",
             exit_code=2,
         )
+
+
+def _check_files(loaded: Loaded, compiled: Compiled) -> None:
+    """C220 if the run folder would come to hold more files than the config allows."""
+    needed, allowed = (
+        files_at_once(compiled.plan, compiled.manifest),
+        loaded.config.execution.max_files,
+    )
+    if needed <= allowed:
+        return
+    at = ("execution", "max_files")
+    raise error(
+        "C220",
+        f"the run folder would hold {needed:,} files, and {allowed:,} are allowed",
+        help="raise execution.max_files, or put the input into fewer and larger files",
+        position=loaded.source.value(at) if loaded.source.at(at) is not None else None,
+    )

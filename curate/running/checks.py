@@ -21,7 +21,8 @@ from curate.core.expression import parse
 from curate.core.plan import Phase, Plan
 from curate.core.stage import Job
 from curate.running.jobs import Marks
-from curate.running.units import Report, UnitResult, Workspace, known_before
+from curate.running.passes import known_before
+from curate.running.workspace import Report, UnitResult, Workspace
 
 
 class Looked(NamedTuple):

@@ -12,18 +12,25 @@ from curate.config.model import Execution as ExecutionConfig
 from curate.core.errors import CurateError, error, system_error
 from curate.core.layout import RunFolder
 from curate.core.plan import Plan
-from curate.executors.local import WORKER_BYTES
+from curate.executors.local import WORKER_BYTES, Share
 from curate.kernels import compile_once, kernel_environment
 from curate.planning.session import Request, Session, prepare
 from curate.running.progress import Progress
 from curate.running.run import Execution, execute, locked, record_failure, start_anew
 
 
-def run_config(request: Request, *, workers: int | None, tasks: int | None, on: str = "local") -> None:
+def run_config(
+    request: Request,
+    *,
+    workers: int | None,
+    threads: int | None = None,
+    tasks: int | None,
+    on: str = "local",
+) -> None:
     """Run a config to its end from here and show the report. Whatever stops it is raised, and noted in the run folder."""
     with _interruptible():
         try:
-            folder = _run(request, workers, tasks, on)
+            folder = _run(request, workers, threads, tasks, on)
         except KeyboardInterrupt as cause:
             help = f"continue with: curate run {request.config}"
             raise error("R310", "interrupted; finished units are kept", help=help, exit_code=3) from cause
@@ -45,7 +52,7 @@ def submit_config(request: Request, *, tasks: int | None, wait: bool) -> None:
         show_report(folder_of(request))
 
 
-def _run(request: Request, workers: int | None, tasks: int | None, on: str) -> RunFolder:
+def _run(request: Request, workers: int | None, threads: int | None, tasks: int | None, on: str) -> RunFolder:
     """Everything but the report; returns the run folder."""
     from curate.executors.slurm.follow import refuse_if_queued
 
@@ -59,7 +66,7 @@ def _run(request: Request, workers: int | None, tasks: int | None, on: str) -> R
                 start_anew(folder, session.compiled.plan)
             else:
                 session = _still_current(session, request)
-            _execute(session, environment, workers, tasks, on)
+            _execute(session, environment, workers, threads, tasks, on)
         except KeyboardInterrupt:
             record_failure(folder, error("R310", "interrupted"))
             raise
@@ -79,11 +86,19 @@ def _still_current(session: Session, request: Request) -> Session:
 
 
 def _execute(
-    session: Session, environment: dict[str, str], workers: int | None, tasks: int | None, on: str
+    session: Session,
+    environment: dict[str, str],
+    workers: int | None,
+    threads: int | None,
+    tasks: int | None,
+    on: str,
 ) -> None:
     plan, manifest = session.compiled.plan, session.compiled.manifest
     needs = max((float(p.resources.get("memory_gb", 0)) for p in plan.phases), default=0.0)
-    how = execution(session.loaded.config.execution, environment, workers, tasks, needs, on)
+    config = session.loaded.config.execution
+    if threads is not None:
+        config = config.model_copy(update={"threads": threads})
+    how = execution(config, environment, workers, tasks, needs, on)
     with Progress() as progress:
         execute(
             plan,
@@ -125,18 +140,21 @@ def execution(
             workers = config.workers
         return Execution(workers, config.threads or 1, config.retries, tasks, environment, config.ray)
     cores = len(os.sched_getaffinity(0))
+    memory = config.memory if config.memory is not None else _available_memory()
+    share = Share(cores, memory, WORKER_BYTES + int(needs * 1e9))
     if workers is None:
-        workers = _automatic(cores, config.memory, needs) if config.workers == "auto" else config.workers
-    threads = config.threads if config.threads is not None else max(1, cores // workers)
+        # As many as cores, fewer where memory does not reach for them.
+        automatic = max(1, min(cores, memory // share.worker))
+        workers = automatic if config.workers == "auto" else config.workers
+    threads = config.threads if config.threads is not None else share.threads(workers)
     return Execution(
-        workers=workers, threads=threads, retries=config.retries, tasks=tasks, environment=environment
+        workers=workers,
+        threads=threads,
+        retries=config.retries,
+        tasks=tasks,
+        environment=environment,
+        share=share if config.threads is None else None,
     )
-
-
-def _automatic(cores: int, memory: int | None, needs: float) -> int:
-    """As many workers as cores, fewer where memory does not reach for them."""
-    available = memory if memory is not None else _available_memory()
-    return max(1, min(cores, available // (WORKER_BYTES + int(needs * 1e9))))
 
 
 def _available_memory() -> int:

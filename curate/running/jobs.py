@@ -32,6 +32,10 @@ class MapperStep:
         self._when = parse(plan.when) if plan.when is not None and not self._over else None
         self._mapper = mapper
 
+    @property
+    def entering(self) -> bool:
+        return self._mapper.entering
+
     def schema(self) -> pa.Schema:
         return self._mapper.schema()
 
@@ -39,7 +43,7 @@ class MapperStep:
         return self._mapper.side_schema()
 
     def emit(self, batch: DocBatch) -> Mapped:
-        """What the job's reduce phases need of the living rows of a batch."""
+        """What the job's reduce phases need of a batch."""
         if self._over:
             return self._mapper.emit(batch)
         if self._when is not None:

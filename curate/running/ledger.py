@@ -130,6 +130,11 @@ class StepCounter:
                 }
             )
 
+    def add(self, other: StepCounter) -> None:
+        """Add what was counted elsewhere."""
+        for language, tally in other.ledger.by_language.items():
+            self.ledger.by_language.setdefault(language, Tally()).add(tally.as_dict())
+
     def count_unreadable(self, rows: int) -> None:
         """Records that could not be read: they entered and went to the quarantine, without language or size."""
         self.ledger.by_language.setdefault(UNDETERMINED, Tally()).add(

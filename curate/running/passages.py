@@ -40,6 +40,7 @@ class OverPassages(Annotator[Any]):
 
     def __init__(self, step: AnyStep, name: str, beside: Beside, when: str | None) -> None:
         self.Config, self.VERSION = step.Config, step.VERSION
+        self.SERIAL = step.SERIAL  # type: ignore[misc]  # of the step, which is not known before
         self.step = step
         self._name = name
         self._beside = beside
@@ -131,6 +132,7 @@ class OverMapper:
 
     def __init__(self, mapper: Mapper, reads: frozenset[str], beside: Beside, when: str | None) -> None:
         self._mapper = mapper
+        self.entering = mapper.entering
         self._reads = reads
         self._beside = beside
         self._when = parse(when) if when is not None else None

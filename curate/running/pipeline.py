@@ -5,12 +5,17 @@
 Steps see only the rows that are still alive (and inside their `when:`); what they return is put back at the rows' places
 here, so no step can lose, reorder or duplicate a document. The runner checks what a step returns: the declared columns,
 the declared types, one value per row (`curate.running.contract`).
+
+Batches do not depend on each other, so `work` may be called by several threads at once; `count` is for one of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +27,12 @@ from curate.core.columns import FAILED, REASONS, REWRITE, TEXT, qualified
 from curate.core.expression import Expression, parse
 from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES, overlay_schema
 from curate.core.plan import StepPlan
-from curate.core.stage import Annotator, Context, Mapped
+from curate.core.stage import Annotator, Caching, Context, Mapped
 from curate.running.contract import AnyStep, checked_column, checked_columns, step_fields
 from curate.running.jobs import MapperStep, Marks
 from curate.running.joined import SIZE
 from curate.running.ledger import READ, StepCounter, language_codes
-from curate.running.passages import PassageNumbers
+from curate.running.passages import OverPassages, PassageNumbers
 from curate.running.quarantine import BadRow
 
 NO_TEXT = "no_text"
@@ -39,13 +44,14 @@ Mask = npt.NDArray[np.bool_]
 @dataclass
 class Outcome:
     """What a batch came to: its overlay rows, the rows for the quarantine, how many texts were rewritten, bytes of text
-    that entered, and what the job's mapper made of them."""
+    that entered, what the job's mapper made of them, and what each step did to them."""
 
     overlay: pa.RecordBatch
     bad: list[BadRow]
     rewritten: int
     bytes_in: int
     mapped: Mapped | None = None
+    counters: list[StepCounter] = field(default_factory=list)
 
 
 @dataclass
@@ -73,7 +79,7 @@ class _Rows:
         sizes = record.column(SIZE) if sized else pc.binary_length(record.column(TEXT))
         if sized:
             record = record.drop_columns([SIZE])
-        self.batch = DocBatch(record, language=language, words=words)
+        self.batch = self._entered = DocBatch(record, language=language, words=words)
         self.doc: pa.Array = record.column("doc")
         self.incoming = self.batch.languages
         self.alive: Indices = np.arange(record.num_rows)
@@ -93,6 +99,13 @@ class _Rows:
     def spread(self, column: pa.Array) -> pa.Array:
         """A column over the living rows, stretched over all rows with nulls."""
         return column if len(column) == len(self.drop) else column.take(_inverse(self.alive, len(self.drop)))
+
+    def everything(self) -> DocBatch:
+        """All rows that entered, with what the steps wrote, null where a row was dropped before; and `drop: bool`, whether
+        it is gone."""
+        batch = self._entered.append({**self.columns, DROP: pa.array(self.drop >= 0)})
+        batch.__dict__["text_bytes"] = self.size
+        return batch
 
     def append(self, columns: Mapping[str, pa.Array]) -> None:
         self.batch = self.batch.append(dict(columns))
@@ -133,6 +146,12 @@ class _Rows:
             self.batch = self.batch.filter(~gone)
 
 
+def _caching(step: AnyStep) -> Caching | None:
+    """The step that keeps what it makes, if it is one that does; also one over passages."""
+    inner = step.step if isinstance(step, OverPassages) else step
+    return inner if isinstance(inner, Caching) else None
+
+
 class Pipeline:
     """The steps of one pass, built and opened once per process; `start_unit` begins a shard with fresh counters.
 
@@ -160,8 +179,11 @@ class Pipeline:
         self.schema = overlay_schema([f for plan, step in steps for f in step_fields(plan, step)])
         self.names = ([READ] if first else []) + [plan.name for plan, _ in steps]
         self.counters: list[StepCounter] = []
-        for _, step in steps:
-            step.open(context)
+        self._turns: list[AbstractContextManager[Any]] = [
+            Lock() if getattr(step, "SERIAL", False) else nullcontext() for _, step in steps
+        ]
+        for plan, step in steps:
+            step.open(replace(context, snapshot=plan.snapshot))
 
     def start_unit(self, found: pa.RecordBatch | None = None, numbers: PassageNumbers | None = None) -> None:
         """Begin a shard. found: what the job whose marks begin this pass found out about it; numbers: of its passages, for a
@@ -170,8 +192,27 @@ class Pipeline:
         for _, step in self._steps:
             if isinstance(step, Marks):
                 step.start_unit(found, numbers)
+            elif (caching := _caching(step)) is not None:
+                caching.begin()
+
+    def finish_unit(self) -> dict[str, dict[str, int]]:
+        """End a shard: what its steps keep is committed. Step → what it counted, for the done-file."""
+        steps = [(plan.name, _caching(step)) for plan, step in self._steps]
+        counts = {name: dict(step.finish()) for name, step in steps if step is not None}
+        return {name: numbers for name, numbers in counts.items() if numbers}
 
     def run(self, record: pa.RecordBatch, bad: Sequence[BadRow] = ()) -> Outcome:
+        """One batch through the steps, and counted."""
+        outcome = self.work(record, bad)
+        self.count(outcome)
+        return outcome
+
+    def count(self, outcome: Outcome) -> None:
+        """Add a batch to the unit's counters."""
+        for counter, more in zip(self.counters, outcome.counters, strict=True):
+            counter.add(more)
+
+    def work(self, record: pa.RecordBatch, bad: Sequence[BadRow] = ()) -> Outcome:
         """One batch (doc, text and what the steps read), with the bad records that lie between its rows."""
         rows = _Rows(record, self.language, self.words)
         broken: list[BadRow] = list(bad)
@@ -179,10 +220,10 @@ class Pipeline:
             self._read(rows)
         for index, (plan, step) in enumerate(self._steps):
             broken += self._apply(index, plan, step, rows)
-        self._count(rows, len(bad))
         outcome = self._outcome(rows, broken)
+        outcome.counters = self._counted(rows, len(bad))
         if self.mapper is not None:
-            outcome.mapped = self.mapper.emit(rows.batch)
+            outcome.mapped = self.mapper.emit(rows.everything() if self.mapper.entering else rows.batch)
         return outcome
 
     def _read(self, rows: _Rows) -> None:
@@ -201,7 +242,8 @@ class Pipeline:
         sub = rows.batch if inside is None else rows.batch.filter(inside)
         bad: list[BadRow] = []
         if isinstance(step, Annotator):
-            returned = dict(step.annotate(sub))
+            with self._turns[index]:
+                returned = dict(step.annotate(sub))
             failed = returned.pop(FAILED, None)
             rewrite = returned.pop(REWRITE, None)
             written = checked_columns(plan, step, returned, sub)
@@ -221,7 +263,9 @@ class Pipeline:
                 sane = ~np.isin(lost, at)
                 lost, reasons = lost[sane], reasons.filter(pa.array(sane))
         else:
-            keep = checked_column(plan, "keep", step.keep(sub), pa.bool_(), sub)
+            with self._turns[index]:
+                verdicts = step.keep(sub)
+            keep = checked_column(plan, "keep", verdicts, pa.bool_(), sub)
             lost = np.flatnonzero(~pc.fill_null(keep, False).to_numpy(zero_copy_only=False))
             unknown = pc.is_null(keep).to_numpy(zero_copy_only=False)[lost]
             reasons = _one_each(pa.array(["false", "null"]).take(pa.array(unknown.astype(np.int32))))
@@ -236,10 +280,11 @@ class Pipeline:
         mask = pc.fill_null(when.evaluate(batch.record), False).to_numpy(zero_copy_only=False)
         return None if mask.all() else mask
 
-    def _count(self, rows: _Rows, bad: int) -> None:
+    def _counted(self, rows: _Rows, bad: int) -> list[StepCounter]:
+        counters = [StepCounter(name) for name in self.names]
         column = rows.columns.get(self.language, rows.incoming) if self.language else None
         languages, codes = language_codes(column, len(rows.drop))
-        for counter, seen in zip(self.counters, rows.seen, strict=True):
+        for counter, seen in zip(counters, rows.seen, strict=True):
             counter.count(
                 languages,
                 codes[seen.alive],
@@ -251,7 +296,8 @@ class Pipeline:
                 reasons=seen.reasons,
             )
         if bad:
-            self.counters[0].count_unreadable(bad)
+            counters[0].count_unreadable(bad)
+        return counters
 
     def _outcome(self, rows: _Rows, bad: list[BadRow]) -> Outcome:
         names = pa.array([*self.names, QUARANTINED])

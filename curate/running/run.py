@@ -24,7 +24,7 @@ from curate.core.errors import CurateError, error
 from curate.core.layout import RUN_NAMES, RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Phase, Plan, pack
-from curate.executors.local import Executor, Listener, LocalExecutor
+from curate.executors.local import Executor, Listener, LocalExecutor, Share
 from curate.io.card import dataset_card
 from curate.io.publish import arrange
 from curate.planning.fingerprints import (
@@ -49,7 +49,8 @@ class PhaseListener(Listener, Protocol):
 
 @dataclass(frozen=True)
 class Execution:
-    """How to work, which never changes what comes out. workers: None for as many as a cluster holds."""
+    """How to work, which never changes what comes out. workers: None for as many as a cluster holds. share: of this machine,
+    where few units may use more than `threads`."""
 
     workers: int | None
     threads: int
@@ -57,6 +58,7 @@ class Execution:
     tasks: int | None
     environment: Mapping[str, str]
     ray: RayCluster | None = None
+    share: Share | None = None
 
 
 @contextmanager
@@ -185,6 +187,7 @@ def _executor(plan: Plan, folder: RunFolder, how: Execution) -> Executor:
         retries=how.retries,
         environment=how.environment,
         scratch=run_scratch(plan.local_tmp, folder.root),
+        share=how.share,
     )
 
 

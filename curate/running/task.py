@@ -43,20 +43,14 @@ from curate.running.contract import AnyStep
 from curate.running.finish import staging_folder
 from curate.running.jobs import MapperStep, Marks, found_records
 from curate.running.passages import OverMapper, OverPassages, PassageMarks
+from curate.running.passes import run_pass
 from curate.running.pipeline import Pipeline
+from curate.running.publishing import run_count, run_exchange, run_write
 from curate.running.quarantine import Quarantine
 from curate.running.saved_run import check_version, load_run
-from curate.running.units import (
-    Report,
-    UnitResult,
-    Workspace,
-    run_count,
-    run_exchange,
-    run_ingest,
-    run_pass,
-    run_reduce,
-    run_write,
-)
+from curate.running.threads import Threads
+from curate.running.units import run_ingest, run_reduce
+from curate.running.workspace import Report, UnitResult, Workspace
 from curate.stages import load as load_stage
 
 
@@ -97,13 +91,14 @@ def _placed(plan: Plan, step_plan: StepPlan, step: AnyStep | Job[Any]) -> AnySte
 
 
 class Worker:
-    """Does units of one run. threads: that this process may use. scratch: where its scratch folder goes."""
+    """Does units of one run. threads: that batches of a pass are worked in. scratch: where its scratch folder goes."""
 
     def __init__(self, root: Path, *, threads: int = 1, scratch: Path | None = None) -> None:
         self.folder = RunFolder(root)
         self.plan, self.manifest = load_run(root)
         check_version(self.plan, root)
         self._threads = threads
+        self._lanes = Threads(threads)
         self._pipelines: dict[str, Pipeline] = {}
         self._jobs: dict[str, Job[Any]] = {}
         self._done: dict[str, dict[int, Done]] = {}
@@ -117,6 +112,7 @@ class Worker:
         self._space = Workspace(self.plan, self.manifest, self.folder, self._finished, self._layout)
 
     def close(self) -> None:
+        self._lanes.close()
         self._scratch.cleanup()
 
     def pending(self, phase_name: str, units: Sequence[int]) -> list[int]:
@@ -132,8 +128,11 @@ class Worker:
         done = finished_units(self.plan, self.manifest, phase, self.folder)
         return [unit for unit in packed[task] if unit not in done] if task < len(packed) else []
 
-    def run(self, phase_name: str, units: Sequence[int], task: int, report: Report) -> list[Done]:
-        """Do these units in order; returns a record for each that this process committed."""
+    def run(
+        self, phase_name: str, units: Sequence[int], task: int, report: Report, threads: int | None = None
+    ) -> list[Done]:
+        """Do these units in order; a record for each that this process committed. threads: instead of the worker's."""
+        self._lanes.use(self._threads if threads is None else threads)
         phase = self.plan.phase(phase_name)
         fingerprints = self._fingerprints_of(phase)
         committed = []
@@ -199,7 +198,9 @@ class Worker:
         if phase.kind == "pass":
             found = self._found(phase, unit)
             pipeline = self._pipeline(phase)
-            return run_pass(self._space, phase, pipeline, found, unit, attempt, quarantine, report)
+            return run_pass(
+                self._space, phase, pipeline, self._lanes, found, unit, attempt, quarantine, report
+            )
         if phase.kind == "reduce":
             return run_reduce(
                 self._space,
@@ -254,6 +255,7 @@ class Worker:
             offline=self.plan.offline,
             run=self.plan.name,
             words=self.plan.words,
+            cache=self.folder.cache,
         )
 
     def _job(self, phase: Phase) -> Job[Any]:

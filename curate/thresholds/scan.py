@@ -32,7 +32,7 @@ Codes = npt.NDArray[np.int64]
 BoundsOf = Callable[[Filter, str], Bounds]
 
 #: Types of columns that can be measurements, as a plan writes them.
-_NUMBERS: Final = frozenset(
+NUMBERS: Final = frozenset(
     {*(f"{sign}int{size}" for sign in ("", "u") for size in (8, 16, 32, 64)), "float", "double", "bool"}
 )
 
@@ -78,7 +78,7 @@ def scan(
         for phase, path in documents.overlays(shard.number):
             if parts[phase.name]:
                 reader = OverlayReader(path, _columns(documents, phase, parts[phase.name]))
-                look_up = _language_of(documents, phase, shard.number)
+                look_up = language_of(documents, phase, shard.number)
                 for record in reader:
                     names, codes = look_up(record)
                     for part in parts[phase.name]:
@@ -94,7 +94,7 @@ def measured_columns(documents: Documents, filters: Sequence[Filter]) -> set[str
 
 
 def _parts(phase: Phase, filters: Sequence[Filter]) -> list[_Part]:
-    numbers = {name for step in phase.steps for name, kind in step.writes.items() if kind in _NUMBERS}
+    numbers = {name for step in phase.steps for name, kind in step.writes.items() if kind in NUMBERS}
     parts = [_Part(filter, tuple(c for c in filter.columns if c in numbers)) for filter in filters]
     return [part for part in parts if part.columns]
 
@@ -107,7 +107,7 @@ def _columns(documents: Documents, phase: Phase, parts: Sequence[_Part]) -> list
     return sorted(columns)
 
 
-def _language_of(
+def language_of(
     documents: Documents, phase: Phase, shard: int
 ) -> Callable[[pa.RecordBatch], tuple[tuple[str, ...], Codes]]:
     """From rows of the pass's overlay to their languages: the different ones, and each row's index into them."""
@@ -141,9 +141,9 @@ def _count(
     """One stretch of rows of one filter. names, codes: int64[rows], the rows' languages."""
     if not part.filter.knows_language and names != (DEFAULT,):
         names, codes = (UNDETERMINED,), np.zeros(record.num_rows, np.int64)
-    values = {column: _floats(record.column(column)) for column in part.columns}
+    values = {column: floats(record.column(column)) for column in part.columns}
     reached = ~np.logical_and.reduce([np.isnan(v) for v in values.values()])
-    for rows, language in _by_language(names, codes, reached):
+    for rows, language in by_language(names, codes, reached):
         if wanted is not None and language not in wanted:
             continue
         measured = target.setdefault(language, Measured())
@@ -165,13 +165,13 @@ def _count(
         measured.any_failed += int(np.count_nonzero(any_failed))
 
 
-def _floats(column: pa.Array) -> Floats:
+def floats(column: pa.Array) -> Floats:
     """float64[rows], nan for null."""
     values: Floats = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return values
 
 
-def _by_language(
+def by_language(
     names: tuple[str, ...], codes: Codes, reached: npt.NDArray[np.bool_]
 ) -> Iterator[tuple[Codes, str]]:
     """The positions of the rows of each language that has some."""

@@ -34,7 +34,7 @@ from curate.io.publish import FileLayout
 from curate.io.source import read_shard
 from curate.planning.fingerprints import read_layout
 from curate.running.ledger import READ
-from curate.running.units import Workspace
+from curate.running.workspace import Workspace
 from curate.views.report import quarantine_files
 from curate.views.status import RunState
 

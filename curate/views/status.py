@@ -197,7 +197,9 @@ def phase_entries(run: RunState) -> list[dict[str, Any]]:
 
 
 def job_counts(run: RunState) -> dict[str, dict[str, int]]:
-    """Job → what its reduce phases counted so far, in the order in which they did: edges, candidates, clusters, …"""
+    """Job → what its reduce phases counted so far, in the order in which they did: edges, candidates, clusters, …; and
+    step → what it counted beside the ledger: texts encoded, found in a cache, …
+    """
     found: dict[str, dict[str, int]] = {}
     for phase in run.phases:
         if phase.phase.kind == "reduce" and phase.phase.job is not None:
@@ -205,6 +207,12 @@ def job_counts(run: RunState) -> dict[str, dict[str, int]]:
             for done in phase.done.values():
                 for name, number in done.facts.get("counts", {}).items():
                     counts[name] = counts.get(name, 0) + number
+        elif phase.phase.kind == "pass":
+            for done in phase.done.values():
+                for step, numbers in done.facts.get("counts", {}).items():
+                    counts = found.setdefault(step, {})
+                    for name, number in numbers.items():
+                        counts[name] = counts.get(name, 0) + number
     return found
 
 

@@ -24,6 +24,10 @@ from curate.core.models import sha256
 MOST_CHARACTERS: Final = 1 << 16
 
 
+#: What decides an encoder's vectors beside its files, by name: pooling, prefix.
+Settings = Mapping[str, str | int | bool]
+
+
 class Encoded(NamedTuple):
     """What an encoder makes of texts, row for row."""
 
@@ -35,15 +39,23 @@ class Encoded(NamedTuple):
 class Encoder(Protocol):
     """A frozen model. Cheap to make; `open` loads it, once per process.
 
-    languages: those it was trained on, None if it does not say. dimensions: of a vector. max_tokens: it reads no more.
-    libraries: modules whose version decides its output.
+    name: of the model, wherever it lies. dimensions: of a vector; known once its files are there. max_tokens: it reads no
+    more. languages: those it was trained on, None if it does not say. libraries: modules whose version decides its output.
+    settings: what decides the vectors beside the files.
     """
 
-    name: str
-    dimensions: int
-    max_tokens: int
-    languages: frozenset[str] | None
-    libraries: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+    @property
+    def dimensions(self) -> int: ...
+    @property
+    def max_tokens(self) -> int: ...
+    @property
+    def languages(self) -> frozenset[str] | None: ...
+    @property
+    def libraries(self) -> tuple[str, ...]: ...
+    @property
+    def settings(self) -> Settings: ...
 
     def files(self) -> Mapping[str, Path]:
         """The files that decide its output, by role; E502 or E504 if they are not there."""

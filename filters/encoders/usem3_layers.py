@@ -10,7 +10,7 @@ token of the vocabulary that occurs and kept in `TokenCache`: a lookup of n rows
 What is kept never changes a result, since rows of a product do not depend on each other (`filters.encoders.matrix`).
 Sums run over 16 lanes, tokens in the order of the text. So an embedding is a function of the document's tokens, bit for bit.
 
-Memory: 13.3 KB for each of up to 8,192 cached tokens, 109 MB; 6 KB for each row of a call.
+Memory: 13.3 KB for each of up to 8,192 cached tokens, 109 MB a thread; 6 KB for each row of a call.
 """
 
 from __future__ import annotations

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from curate.core.errors import error
 from curate.core.suggest import did_you_mean, or_list
-from filters.encoders.encoder import MOST_CHARACTERS
+from filters.encoders.encoder import MOST_CHARACTERS, Settings
 from filters.heads.outputs import Output
 
 SHIPPED: Final = Path(__file__).parent / "shipped"
@@ -30,10 +31,15 @@ class _Part(BaseModel):
 
 
 class TrainedOn(_Part):
-    """The encoder of a head, and how many characters of each text it was shown."""
+    """The encoder of a head, and how many characters of each text it was shown.
+
+    checksum: empty if nobody had the encoder at hand; then its name alone must fit. settings: what decides its vectors
+    beside its files (`Encoder.settings`), as far as it is known.
+    """
 
     name: str
     checksum: str
+    settings: dict[str, str | int | bool] = Field(default_factory=dict)
     max_characters: Annotated[int, Field(ge=1, le=MOST_CHARACTERS)]
 
 
@@ -46,7 +52,8 @@ class Labels(_Part):
 
 
 class Card(_Part):
-    """A head's card. layers: widths from the encoder's to 1. metrics: by name. weights_sha256: of the file beside it.
+    """A head's card. layers: widths from the encoder's to 1. activation: between them. metrics: by name. weights_sha256: of
+    the file beside it.
 
     output: what becomes of the last layer's values (`filters.heads.outputs`); classes: the label of each, if it is `mean`.
     """
@@ -56,6 +63,7 @@ class Card(_Part):
     about: str
     encoder: TrainedOn
     layers: tuple[Positive, ...] = Field(min_length=2)
+    activation: Literal["relu", "tanh"] = "relu"
     labels: Labels
     output: Output = "linear"
     classes: tuple[float, ...] = ()
@@ -124,16 +132,28 @@ def read_card(weights: Path) -> Card:
         ) from cause
 
 
-def check_encoder(card: Card, name: str, found: str) -> None:
-    """E508 unless the head was trained on the encoder of that name and checksum."""
+def check_encoder(card: Card, name: str, found: str, settings: Settings = MappingProxyType({})) -> None:
+    """E508 unless the head was trained on the encoder of that checksum (of that name, if its card has none) and, as far as
+    both say them, these settings."""
     wanted = card.encoder
-    if (wanted.name, wanted.checksum) == (name, found):
+    same = wanted.checksum == found if wanted.checksum else wanted.name == name
+    other = sorted(
+        key for key in wanted.settings.keys() & settings.keys() if wanted.settings[key] != settings[key]
+    )
+    if same and not other:
         return
+    if same:
+        key = other[0]
+        raise error(
+            "E508",
+            f"the head '{card.name}' was made for {wanted.name} with {key} {wanted.settings[key]!r}, not {settings[key]!r}",
+            help=f"set `{key}: {json.dumps(wanted.settings[key])}` in `encoder:`",
+        )
+    made_for = f"{wanted.name} ({wanted.checksum[:12] or 'of any checksum'})"
     raise error(
         "E508",
-        f"the head '{card.name}' was made for the encoder {wanted.name} ({wanted.checksum[:12]}), not for {name} "
-        f"({found[:12]})",
-        help=f"set `encoder: {wanted.name}`, or train a head for {name}"
+        f"the head '{card.name}' was made for the encoder {made_for}, not for {name} ({found[:12]})",
+        help=f"use the encoder {wanted.name}, or train a head for {name}"
         if wanted.name != name
         else f"install the version of {name} that the head was trained on, or train it anew",
     )

@@ -5,8 +5,9 @@ In: float32[n, dimensions]. Out: float32[n]. A safetensors file holds, for layer
     <i>.weight   float32[outputs, inputs]    as torch.nn.Linear has it
     <i>.bias     float32[outputs]
 
-with ReLU between layers and one output in the end; a single layer is a linear head. In float32 throughout: JQL's bfloat16
-makes scores steps of 1/64, and quantiles full of ties. Scores are what comes out, not cut to the range of the labels.
+with ReLU between layers (or tanh, if the card says so) and one output in the end; a single layer is a linear head. In
+float32 throughout: JQL's bfloat16 makes scores steps of 1/64, and quantiles full of ties. Scores are what comes out, not cut
+to the range of the labels.
 
 Rows do not depend on each other (`filters.encoders.matrix`), so a score is a function of the text.
 """
@@ -39,6 +40,7 @@ class Head:
         from filters.encoders.matrix import packed
 
         self.card = card
+        self._tanh = card.activation == "tanh"
         self._widths = [weight.shape[0] for weight, _ in layers]
         self._layers = [
             (packed(_filled(weight.T)), _filled(bias[None, :])[0], weight.shape[1]) for weight, bias in layers
@@ -65,7 +67,7 @@ class Head:
                 made.ctypes.data, made.shape[1], rows, made.shape[1],
             )  # fmt: skip
             if number + 1 < len(self._layers):
-                np.maximum(made, 0, out=made)
+                np.tanh(made, out=made) if self._tanh else np.maximum(made, 0, out=made)
             values = made
         return self._said(values[: len(vectors)])
 

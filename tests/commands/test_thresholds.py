@@ -535,3 +535,54 @@ def test_overlays_are_read_as_they_are(place: Path) -> None:
     """The oracles above rest on this: the toy's measurements are the input's columns."""
     [first, _] = sorted((place / "runs" / "main" / "overlays" / "pass1").iterdir())
     assert {"m__frac", "m__length", "m__twin", "lid__prob"} <= set(pq.read_schema(first).names)
+
+
+def test_quantiles_show_what_thresholds_would_keep(curate: Invoke, place: Path) -> None:
+    """Every count against polars, for whole numbers with many ties and for fractions, also of what was dropped."""
+    columns = "m__length,m__frac"
+    shown = json.loads(curate("main", "--quantiles", "--columns", columns, "--json").stdout)
+    whole = pl.concat([pl.read_parquet(path) for path in sorted((place / "main").glob("*.parquet"))])
+    reached = whole.filter((pl.col("prob") >= 0.5) & (pl.col("source") != "exempt"))
+    assert set(shown["columns"]) == {"m__length", "m__frac"}
+    for column in ("length", "frac"):
+        frame = reached.with_columns(
+            pl.col("language").fill_null("und"), pl.col(column).fill_nan(None)
+        ).drop_nulls(column)
+        counts = dict(frame["language"].value_counts().rows())
+        found = shown["columns"][f"m__{column}"]
+        assert {name: entry["documents"] for name, entry in found.items()} == {
+            name: count for name, count in counts.items() if count >= 100
+        }
+        assert shown["left_out"][f"m__{column}"] == {n: c for n, c in counts.items() if c < 100}
+        assert list(found) == sorted(found, key=lambda name: -counts[name])
+        for language, entry in found.items():
+            values = np.sort(frame.filter(language=language)[column].to_numpy())
+            assert entry["bytes"] == 9 * len(values)
+            assert [line["quantile"] for line in entry["thresholds"]] == [
+                *(n / 10 for n in range(1, 10)),
+                0.95,
+            ]
+            for line in entry["thresholds"]:
+                best = max(v for v in values if (values < v).sum() <= line["quantile"] * len(values))
+                assert line["threshold"] == best
+                assert line["documents"] == (values >= best).sum()
+                assert line["bytes"] == 9 * line["documents"]
+
+
+def test_quantiles_for_people_and_what_they_refuse(curate: Invoke) -> None:
+    text = curate("main", "--quantiles", "--columns", "m__frac", "--languages", "deu_Latn").stdout
+    assert "m__frac, deu_Latn: " in text
+    assert "eng_Latn" not in text
+    assert len([line for line in text.splitlines() if "≥" in line]) == 10
+    for arguments, message in (
+        (("--quantiles", "--tail", "0.2"), "--tail does not go with --quantiles"),
+        (("--quantiles", "--output", "x"), "--output does not go with --quantiles"),
+        (("--columns", "m__frac"), "--columns goes with --quantiles"),
+    ):
+        result = curate("main", *arguments)
+        assert result.exit_code == 2
+        assert message in result.output
+    with pytest.raises(CurateError, match="no step of the run wrote a column of numbers 'm__frak'"):
+        curate("main", "--quantiles", "--columns", "m__frak")
+    with pytest.raises(CurateError, match="no step of the run wrote a score"):
+        curate("main", "--quantiles")

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from curate.core.batch import SPACY_LIKE, UNICODE, DocBatch, Words
 from curate.core.stage import Annotator
-from tests.conformance.cases import LANGUAGE, REQUIRED, SMALL, Case, opened, record, steps
+from tests.conformance.cases import LANGUAGE, MODELLED, REQUIRED, SMALL, Case, opened, record, steps
 from tests.core.text.hostile import BYTES, TEXTS, arrow
 
 #: Steps without kernels of their own.
@@ -32,7 +32,7 @@ def main() -> None:
         built = [
             opened(Case(name, REQUIRED.get(name, {})), Path(scratch))
             for name in steps()
-            if name not in _WITHOUT
+            if name not in _WITHOUT and name not in MODELLED
         ]
         for words in _WORDS:
             for language in (LANGUAGE, None):

@@ -27,8 +27,10 @@ from curate.running.contract import AnyStep
 from curate.running.task import build_step
 from curate.stages import kind, load, names
 from filters.ner.teachers.teacher import COLUMNS
+from filters.registry import JQL_ENCODER
 from lid.registry import MODELS
 from tests.filters.ner.pipelines import ruler
+from tests.filters.tiny_encoders import write_gte, write_heads
 from tests.llm_server import LlmServer
 
 #: A spaCy pipeline that is made when it is needed.
@@ -59,6 +61,27 @@ REQUIRED: dict[str, dict[str, Any]] = {
 
 #: Steps that cannot be opened here: no package ships a model for them, and their own tests make one.
 NO_MODEL = ("filters.ner_gliner",)
+
+def _tiny_jql() -> dict[str, Any]:
+    """An encoder of the true architecture and heads, with random weights, as long as the process lives."""
+    root = Path(tempfile.mkdtemp(prefix="curate-tiny-jql-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    model, heads = write_gte(root / JQL_ENCODER), write_heads(root / "heads")
+    return {
+        "model": str(model),
+        "heads": str(heads),
+        "device": "cpu",
+        "dtype": "float32",
+        "max_tokens": 256,
+        "batch_tokens": 4096,
+    }
+
+
+#: Options by which a step can be opened that needs models which nobody has pulled.
+MODELLED: dict[str, dict[str, Any]] = {"filters.jql": _tiny_jql()}
+
+#: Columns that depend on the other rows by rounding: their encoder computes in batches.
+ROUNDED = {"gemma_score", "mistral_score", "llama_score"}
 
 #: Further options worth a run of their own.
 MORE: dict[str, list[dict[str, Any]]] = {
@@ -205,7 +228,7 @@ def steps() -> list[str]:
 
 def cases() -> list[Case]:
     return [
-        Case(name, {**REQUIRED.get(name, {}), **more})
+        Case(name, {**REQUIRED.get(name, {}), **MODELLED.get(name, {}), **more})
         for name in steps()
         if name not in NO_MODEL
         for more in ({}, *MORE.get(name, ()))

@@ -27,7 +27,7 @@ from curate.core.text.memory import address_of, kernel, view_uint8
 from curate.kernels import use_kernel_cache
 from filters import c4_lines, ngrams, repeated_lines
 from lid import word_cache
-from tests.conformance.cases import LANGUAGE, REQUIRED, SMALL, Case, opened, record, steps
+from tests.conformance.cases import LANGUAGE, MODELLED, REQUIRED, SMALL, Case, opened, record, steps
 from tests.core.text.hostile import TEXTS
 
 _WORDS: Final[tuple[Words, ...]] = (UNICODE, SPACY_LIKE)
@@ -182,7 +182,7 @@ def run(seed: int, rounds: int, scratch: Path) -> None:
 
 def annotators(scratch: Path) -> list[Annotator[Any]]:
     """Every step with kernels; the encoder, which takes long, is seen by NUMBA_BOUNDSCHECK."""
-    left_out = (*_WITHOUT, "filters.quality")
+    left_out = (*_WITHOUT, "filters.quality", *MODELLED)
     made = [opened(Case(name, REQUIRED.get(name, {})), scratch) for name in steps() if name not in left_out]
     return [step for step in made if isinstance(step, Annotator)]
 

@@ -16,8 +16,8 @@ import pytest
 
 from curate.core.columns import TEXT
 from curate.running.joined import SIZE
+from curate.running.passes import pass_columns
 from curate.running.saved_run import load_run
-from curate.running.units import pass_columns
 from tests.e2e.cli import Fault, Place
 from tests.e2e.killing import KILL_GROUP, KILL_SELF
 from tests.e2e.run_folder import attempts, done_records, published, strays

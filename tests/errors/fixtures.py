@@ -47,11 +47,15 @@ from curate.running.driver import run_config
 from curate.running.progress import Progress
 from curate.running.run import locked
 from curate.views.explain import explain
+from filters.encoders.cache import recipe_of
+from filters.encoders.options import PackedOptions, make_encoder
+from filters.encoders.usem3 import Usem3
 from filters.heads.card import TrainedOn, read_card, weights_path
 from filters.heads.head import write_head
 from filters.heads.training.recipe import Recipe
 from filters.heads.training.train import train
 from filters.ner.conll import read_tagged
+from tests.filters.tiny_encoders import write_gte
 from tests.llm_server import LlmServer, Reply
 
 
@@ -146,6 +150,12 @@ def _unknown_model(place: Place) -> None:
 @provokes("C209")
 def _no_index(place: Place) -> None:
     place.check("steps: [{use: dedup.exact, against: [index/2025]}]\n")
+
+
+@provokes("C220")
+def _too_many_files(place: Place) -> None:
+    place.documents()
+    prepare(Request(place.write("input: {path: data/*.parquet}\nexecution: {max_files: 1}\n")))
 
 
 @provokes("R307")
@@ -291,6 +301,21 @@ def _model_server_that_is_not_there(place: Place) -> None:
 def _model_server_with_another_key(place: Place) -> None:
     with LlmServer([Reply(status=401)]) as server:
         Client(Server(base_url=server.url)).ask([{"model": "m"}])
+
+
+@provokes("E509")
+def _no_gpu(place: Place) -> None:
+    place.patch.setattr("torch.cuda.is_available", lambda: False)
+    options = PackedOptions(use="packed", model=str(write_gte(place.folder / "tiny")), device="cuda")
+    make_encoder(options).open()
+
+
+@provokes("E510")
+def _stranger_in_a_cache(place: Place) -> None:
+    folder = recipe_of(Usem3(), 9).folder(place.folder / "shared")
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").touch()
+    place.check("steps: [{use: filters.quality, max_characters: 9, cache: shared}]")
 
 
 @provokes("E520")

@@ -16,8 +16,12 @@ from pydantic import ValidationError
 
 from curate.core.batch import DocBatch
 from curate.core.errors import CurateError
+from curate.core.stage import Context
+from curate.running.jobs import MapperStep
+from curate.running.pipeline import Pipeline
 from filters.quantile import QuantileConfig, QuantileJob
 from tests.dedup.phases import batch_of, run_job
+from tests.runtime.toys import Choose, Modulus, step
 
 Row = dict[str, Any]
 VALUE = st.one_of(
@@ -91,14 +95,15 @@ def expected_ranks(values: list[Any], keys: list[Any], docs: list[int], weights:
     quantile=st.sampled_from([0, 0.1, 0.3, 0.5, 0.6, 0.7, 1]),
     seed=st.integers(),
 )
-@pytest.mark.parametrize("rule", ["all", "any", "mean_rank", "max_rank"])
+@pytest.mark.parametrize("rule", ["all", "any", "mean_rank", "max_rank", "k_of_n"])
 def test_verdicts_are_those_of_sorting(
     tmp_path_factory: pytest.TempPathFactory, rule: str, rows: list[Row], cut: int, quantile: float, seed: int
 ) -> None:
     scratch = tmp_path_factory.getbasetemp()
     weight = ("documents", "bytes", "n")[seed % 3]
     by = [(), "language", ["source", "language"]][seed % 5 % 3]
-    options = {"columns": ["a__score", "b__score"], "keep": {rule: quantile}, "by": by, "weight": weight}
+    k = {"k": 1 + seed % 2} if rule == "k_of_n" else {}
+    options = {"columns": ["a__score", "b__score"], "keep": {rule: quantile, **k}, "by": by, "weight": weight}
     found = decided(rows, scratch, cut, seed, **options)
     _, docs = shards_of(rows, cut)
     keys = [
@@ -116,9 +121,9 @@ def test_verdicts_are_those_of_sorting(
     ]  # fmt: skip
     q = Fraction(str(quantile))
     known = [[c[i] for c in columns if c[i] is not None] for i in range(len(rows))]
-    if rule == "all":
+    if rule == "all" or k == {"k": 2}:
         keep = [all(rank >= q for rank in ranks) for ranks in known]
-    elif rule == "any":
+    elif rule in ("any", "k_of_n"):
         keep = [not ranks or any(rank >= q for rank in ranks) for ranks in known]
     else:
         measured = [[rank for rank in (row["ranks"] or []) if rank is not None] for row in found]
@@ -173,7 +178,12 @@ def test_documents_without_a_value_are_not_counted_and_stay_unless_told(tmp_path
 
 
 @pytest.mark.parametrize(
-    "keep", [{}, {"all": 0.5, "any": 0.5}, {"all": 1.5}, {"all": -0.1}, {"most": 0.5}, {"all": math.nan}]
+    "keep",
+    [
+        *({}, {"all": 0.5, "any": 0.5}, {"all": 1.5}, {"all": -0.1}, {"most": 0.5}, {"all": math.nan}),
+        *({"k_of_n": 0.5}, {"all": 0.5, "k": 1}, {"k_of_n": 0.5, "k": 2}, {"k_of_n": 0.5, "k": 0}),
+        *({"softmax": 0.5}, {"softmax": 0.5, "tau": 0}, {"any": 0.5, "tau": 1}, {"any": 0.5, "seed": 1}),
+    ],
 )
 def test_keep_is_one_rule_with_one_quantile(keep: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
@@ -191,3 +201,107 @@ def test_columns_must_be_numbers_and_languages_known(tmp_path: Path) -> None:
     ).mapper(1)
     with pytest.raises(CurateError, match="needs languages"):
         mapper.emit(DocBatch(shards_of(rows)[0][1].record))
+
+
+def test_two_of_three_columns_suffice(tmp_path: Path) -> None:
+    rows = [
+        {"a__score": a, "b__score": b, "lang": None, "source": "x", "text": "t", "n": n}
+        for a, b, n in ((1, 1, 1), (1, 2, 2), (2, 2, 1), (None, 2, 2), (2, None, 1))
+    ]
+    options = {"columns": ["a__score", "b__score", "n"], "keep": {"k_of_n": 0.5, "k": 2}}
+    ranks = [row["ranks"] for row in decided(rows, tmp_path, **options)]
+    reached = [sum(r is not None and r >= 0.5 for r in row) for row in ranks]
+    assert [row["keep"] for row in decided(rows, tmp_path, **options)] == [number >= 2 for number in reached]
+    assert {0, 1, 2} <= set(reached)
+
+
+def drawn(values: list[float], scratch: Path, **keep: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    ids = pa.array([f"d{n}" for n in range(len(values))])
+    batch = batch_of([""] * len(values), a__score=pa.array(values, pa.float64()), id=ids)
+    job = QuantileJob(QuantileConfig.model_validate({"columns": ["a__score"], "keep": keep}))
+    assert job.reads() == {"a__score", "id"}
+    marks, _ = run_job(job, [DocBatch(batch.record)], scratch)
+    return np.array([marks[n]["keep"] for n in range(len(values))])
+
+
+def test_softmax_draws_without_replacement_by_the_exponential_of_the_score(tmp_path: Path) -> None:
+    """Of three scores a third is drawn: the first of each is so with the chance that softmax gives it."""
+    count = 6000
+    scores = [0.0, 1.0, 2.0] * (count // 3)
+    for tau in (0.5, 2.0):
+        kept = drawn(scores, tmp_path, softmax=2 / 3, tau=tau)
+        assert kept.sum() == count // 3
+        # Drawing continues until a third is gone: numpy's generator does the same draw by another road.
+        weights = np.exp(np.array(scores) / tau)
+        other = np.random.default_rng(7).choice(count, count // 3, replace=False, p=weights / weights.sum())
+        for score in range(3):
+            mine = int(kept[score::3].sum())
+            theirs = int((other % 3 == score).sum())
+            assert abs(mine - theirs) < 5 * np.sqrt(count / 3 / 4)
+    same, other = (
+        drawn(scores, tmp_path, softmax=0.5, tau=1),
+        drawn(scores, tmp_path, softmax=0.5, tau=1, seed=1),
+    )
+    assert (same == drawn(scores, tmp_path, softmax=0.5, tau=1)).all()
+    assert (same != other).any()
+    cold = drawn(scores, tmp_path, softmax=2 / 3, tau=1e-6)
+    assert cold.tolist() == [score == 2 for score in scores], "at no temperature the best stay"
+
+
+@pytest.mark.parametrize(
+    ("over", "docs"), [("reaching", [1, 2, 4]), ("entering", [0, 1, 2, 3, 4])], ids=["reaching", "entering"]
+)
+def test_entering_documents_count_though_a_step_dropped_them(
+    tmp_path: Path, over: str, docs: list[int]
+) -> None:
+    """The reader drops document 0 and a selector 3 and 5, of which 5 has no value."""
+    texts = ["", "a", "bb", "ccc", "dddd", "eeeee"]
+    record = batch_of(texts, n=pa.array([9, 1, None, 2, 3, None], pa.int64())).record
+    options = {"columns": ["n"], "keep": {"all": 0.5}, "weight": "bytes", "over": over}
+    job = QuantileJob(QuantileConfig.model_validate(options))
+    plan, select = step("chosen", Choose(Modulus()))
+    context = Context(models=tmp_path, scratch=tmp_path)
+    mapper = MapperStep(plan, job.mapper(1))
+    pipeline = Pipeline([(plan, select)], context, None, first=True, mapper=mapper)
+    pipeline.start_unit()
+    outcome = pipeline.run(record)
+    assert outcome.overlay.column("drop").to_pylist() == ["read", None, None, "chosen", None, "chosen"]
+    assert outcome.mapped is not None
+    assert outcome.mapped.records.column("doc").to_pylist() == docs
+    assert outcome.mapped.records.column("weight").to_pylist() == docs
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=ROWS, cut=st.integers(0, 40), quantile=st.sampled_from([0, 0.3, 0.5, 0.7, 1]), seed=st.integers())
+@pytest.mark.parametrize("rule", ["all", "mean_rank", "max_rank"])
+def test_sketched_quantiles_keep_what_exact_ones_keep_and_no_more_than_a_bucket(
+    tmp_path_factory: pytest.TempPathFactory, rule: str, rows: list[Row], cut: int, quantile: float, seed: int
+) -> None:
+    """For any division into units. Values of which no two share a bucket unless they are equal are ranked exactly."""
+    scratch = tmp_path_factory.getbasetemp()
+    options = {"columns": ["a__score", "b__score"], "keep": {rule: quantile}, "by": "language"}
+    found = decided(rows, scratch, cut, None, method="sketched", **options)
+    assert found == decided(rows, scratch, cut, seed, method="sketched", **options)
+    exact = decided(rows, scratch, cut, None, **options)
+    for row, sketched, other in zip(rows, found, exact, strict=True):
+        for name, rank, upper in zip(
+            ("a__score", "b__score"), sketched["ranks"], other["ranks"], strict=True
+        ):
+            assert (rank is None) == (upper is None) == (number(row[name]) is None)
+            assert rank is None or rank <= upper
+        if rule == "all":
+            assert sketched["keep"] >= other["keep"]
+
+
+def test_a_sketch_is_exact_where_values_differ_enough(tmp_path: Path) -> None:
+    values = [1 + n / 1000 for n in range(100)] * 2
+    rows = rows_with(values[:100]) + rows_with([-v for v in values[100:]], "deu_Latn")
+    options = {"columns": ["a__score"], "keep": {"all": 0.7}, "by": "language"}
+    exact = decided(rows, tmp_path, 50, **options)
+    assert decided(rows, tmp_path, 50, method="sketched", **options) == exact
+    assert sum(row["keep"] for row in exact) == 60
+    near = rows_with([1.0, 1 + 2**-13, 1 + 2**-11])
+    found = decided(near, tmp_path, method="sketched", columns=["a__score"], keep={"all": 0.34})
+    assert [row["keep"] for row in found] == [False, False, True]
+    found = decided(near, tmp_path, method="sketched", columns=["a__score"], keep={"all": 0.33})
+    assert [row["keep"] for row in found] == [True, True, True], "a bucket goes as a whole"

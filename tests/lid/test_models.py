@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from curate.core.errors import CurateError
 from curate.core.models import models_folder, pull, require, sha256
 from curate.models_cli import models
+from filters import registry
 from lid.registry import DEFAULT, MODELS, LidModel, resolve
 
 CONTENT = b"a model" * 100_000
@@ -216,10 +217,31 @@ def test_list_shows_what_is_here(folder: Path, model: LidModel) -> None:
     after = run("list").output
     rows = {line.split()[0]: line.split()[-1] for line in before.splitlines()}
     assert rows["NAME"] == "HERE"
-    assert set(rows) == {"NAME", *MODELS}
+    assert set(rows) == {"NAME", *MODELS, *registry.MODELS}
     assert rows["lid.176.ftz"] == "shipped"
     assert rows["tiny"] == "no"
     assert {line.split()[0]: line.split()[-1] for line in after.splitlines()}["tiny"] == "yes"
+
+
+def test_a_model_of_several_files_is_pulled_as_a_folder(folder: Path, tmp_path: Path) -> None:
+    name = registry.JQL_ENCODER
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for file in ("config.json", "tokenizer.json"):
+        (copies / file).write_bytes(CONTENT)
+    assert code_of(run("pull", name, "--from", str(copies))) == "E503"
+    assert code_of(run("path", name)) == "E504"
+    (copies / "model.safetensors").write_bytes(CONTENT)
+    assert run("pull", name, "--from", str(copies)).exit_code == 0
+    assert run("path", name).output.strip() == str(folder / name / "model.safetensors")
+    assert sorted(path.name for path in (folder / name).glob("*[!6]")) == [
+        "config.json", "model.safetensors", "tokenizer.json",
+    ]  # fmt: skip
+    row = next(line for line in run("list").output.splitlines() if line.startswith(name))
+    assert "2.1 MB" in row
+    assert row.endswith("yes")
+    (folder / name / "tokenizer.json").write_bytes(b"another")
+    assert code_of(run("path", name)) == "E505"
 
 
 def test_names_are_checked_before_anything_is_fetched(folder: Path, model: LidModel) -> None:

@@ -27,6 +27,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.core.batch import text_buffers
+from curate.core.text.blocks import BLOCK, at_least, letters_in, one_bits, trailing_zeros
+from curate.core.text.hashing import ALL
 from curate.core.text.memory import address_of, kernel, view_uint8
 
 #: Kana (or hangul) from this part of kana and Han together make the text Japanese (or Korean): Japanese prose
@@ -38,8 +40,6 @@ SYLLABLE_WEIGHT: Final = 2
 
 #: Bytes that are looked at together: if all are ASCII their Latin letters are counted in one go.
 STRIDE: Final = 16
-#: The same where texts are ASCII for long: more of a vector is used, and its sum is taken less often.
-BLOCK: Final = 64
 
 
 def _load() -> tuple[tuple[str, ...], npt.NDArray[np.uint8], str]:
@@ -75,25 +75,25 @@ def _dominant(address, size, offsets, letters, scripts, special, out):  # type: 
     # more than its bytes, of which a text has less than 2³¹.
     counts = np.zeros((2, scripts), np.int32)
     for row in range(out.size):
-        counts[:] = 0
+        untouched = True  # counters are needed where a text is not all ASCII
         at, end = np.int64(offsets[row]), min(np.int64(offsets[row + 1]), np.int64(size))
         latin = np.int64(0)
         turn = 0
         mixed = at  # no block is looked for before
         while at < end:
-            if at >= mixed and at + BLOCK <= end:
-                block, every, found = view_uint8(address + at, BLOCK), np.uint8(0), np.uint8(0)
-                for i in range(BLOCK):
-                    byte = block[i]
-                    every |= byte
-                    found = np.uint8(
-                        found + np.uint8(np.uint8((byte | np.uint8(32)) - np.uint8(97)) < np.uint8(26))
-                    )
-                if every < np.uint8(128):
-                    latin += np.int64(found)
+            if at >= mixed and at + BLOCK <= size:
+                inside = ALL >> np.uint64(max(np.int64(0), at + BLOCK - end))
+                wide = at_least(address + at, np.uint8(128)) & inside
+                if wide == 0:
+                    latin += one_bits(letters_in(address + at) & inside)
                     at += BLOCK
                     continue
                 mixed = at + BLOCK
+                plain = trailing_zeros(wide)
+                latin += one_bits(
+                    letters_in(address + at) & ((np.uint64(1) << np.uint64(plain)) - np.uint64(1))
+                )
+                at += plain
             if at + STRIDE <= end:
                 every, found = np.uint8(0), np.uint8(0)
                 for i in range(STRIDE):
@@ -105,6 +105,9 @@ def _dominant(address, size, offsets, letters, scripts, special, out):  # type: 
                     at += STRIDE
                     continue
             stop = min(at + STRIDE, end)
+            if untouched:
+                counts[:] = 0
+                untouched = False
             while at < stop:
                 lead = np.int64(data[at])
                 point = np.int64(0)
@@ -130,6 +133,9 @@ def _dominant(address, size, offsets, letters, scripts, special, out):  # type: 
                 counts[turn, letters[min(point, np.int64(letters.size - 1))]] += 1
                 turn ^= 1
 
+        if untouched:
+            out[row] = latn - 1 if latin else -1
+            continue
         letters_of = counts[0]
         letters_of += counts[1]
         letters_of[0] = 0

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from curate.core.text.codepoints import CLASS_MASK, decode
 from curate.core.text.memory import address_of, inlined, kernel, view_uint8
 from curate.core.text.tokens import PUNCT, Tokens
+from curate.core.text.unaligned import load_word
 
 #: Order as in spaCy.
 TERMINATORS: Final = (
@@ -36,6 +37,11 @@ TERMINATORS: Final = (
 #: The same as a sorted table, for a kernel: int32[…].
 POINTS: Final = np.array(sorted(map(ord, TERMINATORS)), np.int32)
 _SPACE: Final = 32
+#: Tokens between two spans that are passed over together.
+_STRIDE: Final = 8
+#: A one in each byte, and the highest bit of each.
+_EACH: Final = np.uint64(0x0101010101010101)
+_HIGH: Final = np.uint64(0x8080808080808080)
 _EXCLAMATION, _FULL_STOP, _QUESTION = 33, 46, 63
 
 
@@ -63,26 +69,43 @@ def ends_sentence(data, start, end, points, runs):  # type: ignore[no-untyped-de
 
 @inlined
 def sentences_in(  # type: ignore[no-untyped-def]  # numba infers
-    data, starts, ends, classes, first, last, span_start, span_end, points, runs
+    data, starts, ends, classes, first, span_start, span_end, points, runs
 ):
-    """Sentences of data[span_start:span_end], whose tokens are first … last: at least 1."""
-    count = 1
+    """(sentences of data[span_start:span_end], at least 1; the token behind it), where `first` is its first token."""
+    count, i = 1, first
     ended = False
-    before = np.int64(span_start)
-    for i in range(first, last):
+    before, class_at = np.int64(span_start), np.int64(classes.ctypes.data)
+    while i < starts.size:
+        if not ended:  # nothing begins before the next punctuation
+            while (
+                i + 8 <= starts.size and ends[i + 7] <= span_end and not _has_punct(load_word(class_at + i))
+            ):
+                i += 8
+            if i == starts.size:
+                break
         start, end = np.int64(starts[i]), np.int64(ends[i])
+        if end > span_end:
+            break
+        i += 1
         if ended and start != before and (start != before + 1 or data[before] != _SPACE):
             count += 1
             ended = False
         before = end
-        if np.int64(classes[i]) & CLASS_MASK == PUNCT:
+        if np.int64(classes[i - 1]) & CLASS_MASK == PUNCT:
             ended |= ends_sentence(data, start, end, points, runs)
         elif ended:
             count += 1
             ended = False
     if ended and before < span_end and (before + 1 != span_end or data[before] != _SPACE):
         count += 1  # whitespace at the end
-    return count
+    return count, i
+
+
+@inlined
+def _has_punct(classes):  # type: ignore[no-untyped-def]  # numba infers
+    """Whether one of eight classes is of kind PUNCT."""
+    other = (classes & np.uint64(CLASS_MASK) * _EACH) ^ np.uint64(PUNCT) * _EACH
+    return (other - _EACH) & ~other & _HIGH != 0
 
 
 def count_sentences(
@@ -112,10 +135,8 @@ def _count(  # type: ignore[no-untyped-def]  # numba infers
     first = np.int64(0)
     for i in range(span_starts.size):
         begin, end = np.int64(span_starts[i]), np.int64(span_ends[i])
+        while first + _STRIDE <= starts.size and starts[first + _STRIDE - 1] < begin:
+            first += _STRIDE
         while first < starts.size and starts[first] < begin:
             first += 1
-        last = first
-        while last < starts.size and ends[last] <= end:
-            last += 1
-        out[i] = sentences_in(data, starts, ends, classes, first, last, begin, end, points, runs)
-        first = last
+        out[i], first = sentences_in(data, starts, ends, classes, first, begin, end, points, runs)

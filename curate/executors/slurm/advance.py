@@ -4,6 +4,7 @@ phases; either way under the run's lock, while no task of the run is at work.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from curate.executors.slurm import client
 from curate.executors.slurm.script import Place, advance_script, array_script
 from curate.executors.slurm.state import (
     Array,
+    Estimate,
     Settings,
     Submission,
     job_name,
@@ -27,7 +29,7 @@ from curate.executors.slurm.state import (
     write_tasks,
 )
 from curate.planning.fingerprints import finished_units, unit_fingerprints
-from curate.running.run import close_phase, is_needless, locked_outputs, open_phase, publish
+from curate.running.run import PhaseWork, close_phase, is_needless, locked_outputs, open_phase, publish
 from curate.running.task import Worker
 
 #: Units of a task where one takes milliseconds. As many are done at once, without a wait in the queue.
@@ -50,10 +52,11 @@ def advance(
         for phase in plan.phases:
             if is_needless(plan, manifest, folder, phase):
                 continue
-            pending = open_phase(plan, manifest, folder, phase).pending
+            work = open_phase(plan, manifest, folder, phase)
+            pending = work.pending
             if pending:
                 if len(pending) > _SMALL.get(phase.kind, 0):
-                    return _submit(plan, folder, phase, settings, pending)
+                    return _submit(plan, folder, phase, settings, work)
                 _do_here(folder, phase, pending)
             close_phase(plan, manifest, folder, phase, worked=bool(pending) or phase.name == after)
             if phase.kind == "write":
@@ -97,15 +100,14 @@ def section_of(phase: Phase) -> Literal["cpu", "gpu"]:
     return "gpu" if phase.resources.get("gpus", 0) > 0 else "cpu"
 
 
-def _submit(
-    plan: Plan, folder: RunFolder, phase: Phase, settings: Settings, pending: Mapping[int, int]
-) -> Submission:
+def _submit(plan: Plan, folder: RunFolder, phase: Phase, settings: Settings, work: PhaseWork) -> Submission:
     """One array over exactly the pending units, in chunks where the cluster's limit asks for it, and the job after it."""
     jobs = settings.slurm.section(section_of(phase))
-    tasks = pack(pending, _number_of_tasks(phase, jobs, settings, len(pending)))
+    tasks = pack(work.pending, _number_of_tasks(phase, jobs, settings, len(work.pending)))
     name = write_tasks(folder, phase.name, tasks)
     at = Place(str(folder.root), os.getcwd(), plan.name, job_name(folder))
-    needs = dict(phase.resources)
+    longest = max(sum(work.pending[unit] for unit in task) for task in tasks)
+    needs = needs_of(phase, jobs, settings.estimates.get(phase.name), longest / max(1, work.size))
     (folder.logs / "slurm").mkdir(parents=True, exist_ok=True)
     arrays: list[Array] = []
     try:
@@ -122,6 +124,19 @@ def _submit(
     submission = Submission(phase.name, name, tuple(arrays), job)
     write_submission(folder, submission)
     return submission
+
+
+def needs_of(phase: Phase, jobs: SlurmJobs, estimate: Estimate | None, share: float) -> dict[str, float]:
+    """What a task asks for beside what the config says. share: of the phase's bytes that its longest task has.
+
+    Time is three times what the task should take on one CPU less well fed than the one measured, and ten minutes.
+    """
+    needs = dict(phase.resources)
+    if estimate is not None:
+        seconds = estimate.start + share * estimate.seconds / max(1, jobs.cpus or 1)
+        needs["minutes"] = 10 + math.ceil(3 * seconds / 60)
+        needs["peak_bytes"] = estimate.memory
+    return needs
 
 
 def _number_of_tasks(phase: Phase, jobs: SlurmJobs, settings: Settings, units: int) -> int:

@@ -12,10 +12,11 @@ from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Plan
 from curate.executors.slurm import client
-from curate.executors.slurm.advance import advance, section_of
+from curate.executors.slurm.advance import advance, needs_of, section_of
 from curate.executors.slurm.follow import follow, jobs_of
 from curate.executors.slurm.script import Place, advance_script, array_script
 from curate.executors.slurm.state import (
+    Estimate,
     Settings,
     Submission,
     forget_failures,
@@ -25,6 +26,7 @@ from curate.executors.slurm.state import (
     write_submission,
 )
 from curate.kernels import kernel_environment
+from curate.planning.rates import rates_file, read_rates
 from curate.planning.session import Request, Session, prepare
 from curate.running.driver import compile_kernels
 from curate.running.run import lay_out, locked, passes_pending, record_failure, start_anew
@@ -75,21 +77,35 @@ def _ask_slurm(session: Session) -> None:
     """E523 with the scheduler's words unless it would take the jobs of every kind of phase that the plan has."""
     plan = session.compiled.plan
     slurm = session.loaded.config.execution.slurm
+    estimates = _estimates(plan, session.compiled.manifest)
     client.max_array_size()
     at = Place("/", "/", plan.name, job_name(session.folder))
     seen = set()
     for phase in plan.phases:
         section = section_of(phase)
-        script = array_script(
-            at, slurm.section(section), phase.name, dict(phase.resources), "none.json", 0, 1
-        )
+        jobs = slurm.section(section)
+        needs = needs_of(phase, jobs, estimates.get(phase.name), 1.0)
+        script = array_script(at, jobs, phase.name, needs, "none.json", 0, 1)
         options = tuple(
-            line for line in script.splitlines() if line.startswith("#SBATCH --mem") or "--gres" in line
+            line
+            for line in script.splitlines()
+            if line.startswith(("#SBATCH --mem", "#SBATCH --gres", "#SBATCH --time"))
         )
         if (section, options) not in seen:
             seen.add((section, options))
             client.would_accept(script, _position(session, section))
     client.would_accept(advance_script(at, slurm.section("cpu"), "x", ()), _position(session, "cpu"))
+
+
+def _estimates(plan: Plan, manifest: Manifest) -> dict[str, Estimate]:
+    """What phases will cost, where this machine or another one measured them (`curate calibrate`)."""
+    rates = read_rates(rates_file())
+    size = sum(s.bytes for s in manifest.shards)
+    found = {} if rates is None else {p.name: f.rate for p in plan.phases if (f := rates.of(p)) is not None}
+    return {
+        name: Estimate(rate.cpu(size) + rate.gpu(size), rate.start_seconds, rate.peak_bytes)
+        for name, rate in found.items()
+    }
 
 
 def _position(session: Session, section: str) -> Position | None:
@@ -116,7 +132,7 @@ def _submit(session: Session, request: Request, tasks: int | None) -> Session:
             plan, manifest = session.compiled.plan, session.compiled.manifest
             lay_out(plan, manifest, folder)
             execution = session.loaded.config.execution
-            settings = Settings(execution.slurm, execution.retries, tasks)
+            settings = Settings(execution.slurm, execution.retries, tasks, _estimates(plan, manifest))
             forget_failures(folder)
             write_settings(folder, settings)
             if passes_pending(plan, manifest, folder):

@@ -21,6 +21,9 @@ _MARGIN: Final = 15
 #: Memory of a process beside its steps: the interpreter, a batch and its columns, a row group.
 _PROCESS_BYTES: Final = 1_000_000_000
 
+#: Memory asked for, for each byte that a process had at its peak when it was measured.
+_ROOM: Final = 1.25
+
 
 @dataclass(frozen=True)
 class Place:
@@ -116,8 +119,12 @@ def _python_outside(jobs: SlurmJobs) -> str:
 def _common(
     place: Place, comment: str, jobs: SlurmJobs, needs: dict[str, float], *, small: bool = False
 ) -> list[str]:
-    """small: one CPU and no GPU, whatever the tasks of the phase have."""
-    memory = _PROCESS_BYTES + int(needs.get("memory_gb", 0) * 1e9)
+    """small: one CPU and no GPU, whatever the tasks of the phase have. needs: what its steps ask for (`memory_gb`, `gpus`),
+    and by measured rates `peak_bytes` of a process and `minutes` of the longest task.
+    """
+    memory = max(
+        _PROCESS_BYTES + int(needs.get("memory_gb", 0) * 1e9), int(_ROOM * needs.get("peak_bytes", 0))
+    )
     if jobs.memory is not None and not small:
         memory = jobs.memory
     gpus = -(-needs.get("gpus", 0) // 1)
@@ -128,7 +135,7 @@ def _common(
         "partition": jobs.partition,
         "constraint": jobs.constraint,
         "gres": gres,
-        "time": jobs.time,
+        "time": jobs.time or (None if small or "minutes" not in needs else f"{needs['minutes']:.0f}"),
     }
     return [
         f"--job-name={place.job}",

@@ -9,8 +9,8 @@ import hashlib
 import json
 import secrets
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,25 @@ from curate.core.layout import RunFolder
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """Of a phase over the whole input. seconds: of one CPU; start: seconds of each task before it works; memory: bytes."""
+
+    seconds: float
+    start: float
+    memory: int
+
+
+@dataclass(frozen=True)
 class Settings:
-    """What the advance jobs need of the config. tasks: into how many a phase is divided; None: one for each unit."""
+    """What the advance jobs need of the config. tasks: into how many a phase is divided; None: one for each unit.
+
+    estimates: phase → what it will cost by measured rates, for what the config leaves open.
+    """
 
     slurm: Slurm
     retries: int
     tasks: int | None
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,13 +83,15 @@ def write_settings(folder: RunFolder, settings: Settings) -> None:
         "slurm": settings.slurm.model_dump(mode="json", exclude_none=True),
         "retries": settings.retries,
         "tasks": settings.tasks,
+        "estimates": {name: asdict(estimate) for name, estimate in settings.estimates.items()},
     }
     write_atomically(place(folder) / "settings.json", json.dumps(raw, indent=1) + "\n")
 
 
 def read_settings(folder: RunFolder) -> Settings:
     raw = _read(place(folder) / "settings.json")
-    return Settings(Slurm.model_validate(raw["slurm"]), raw["retries"], raw["tasks"])
+    estimates = {name: Estimate(**estimate) for name, estimate in raw["estimates"].items()}
+    return Settings(Slurm.model_validate(raw["slurm"]), raw["retries"], raw["tasks"], estimates)
 
 
 def write_submission(folder: RunFolder, submission: Submission) -> None:

@@ -1,0 +1,113 @@
+"""Parts of the packed models: activations, norms, gates, rotary positions (RoPE, arXiv 2104.09864).
+
+On CUDA the parts that only move memory are compiled into one kernel each (`torch.compile`, where Triton is installed): they
+would take nearly as long as the products otherwise.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+
+class Norm(NamedTuple):
+    """Layer normalisation over the last axis."""
+
+    weight: Any
+    bias: Any | None
+    epsilon: float
+
+    def __call__(self, x: Any) -> Any:
+        import torch
+
+        return torch.nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.epsilon)
+
+
+class Rotary(NamedTuple):
+    """cos, sin: float32[positions, width / 2]."""
+
+    cos: Any
+    sin: Any
+
+    def at(self, positions: Any) -> Rotary:
+        """For tokens at these positions: [total, 1, 1, width / 2]."""
+        return Rotary(self.cos[positions][:, None, None], self.sin[positions][:, None, None])
+
+
+def rotary(frequencies: Any, positions: int, device: Any) -> Rotary:
+    """frequencies: float32[width / 2], radians a position."""
+    import torch
+
+    angles = torch.outer(torch.arange(positions, dtype=torch.float32), frequencies)
+    return Rotary(angles.cos().to(device), angles.sin().to(device))
+
+
+def frequencies(width: int, theta: float) -> Any:
+    """theta^(-2i / width) for i = 0 … width / 2 - 1."""
+    import torch
+
+    return theta ** -(torch.arange(0, width, 2, dtype=torch.float32) / width)
+
+
+def rotated(qk: Any, cos: Any, sin: Any) -> Any:
+    """Queries and keys [total, 2, heads, width] turned by their positions; halves of a head are its pairs."""
+    import torch
+
+    one, two = qk.float().chunk(2, dim=-1)
+    return torch.cat((one * cos - two * sin, two * cos + one * sin), dim=-1).to(qk.dtype)
+
+
+def normed_sum(x: Any, y: Any, weight: Any, bias: Any | None, epsilon: float) -> Any:
+    """norm(x + y), for the models that normalise after a layer."""
+    import torch
+
+    return torch.nn.functional.layer_norm(x + y, weight.shape, weight, bias, epsilon)
+
+
+def activation(name: Any) -> Callable[[Any], Any]:
+    """By its name in config.json; ValueError if it is none of those known here."""
+    from torch.nn import functional
+
+    known: dict[str, Callable[[Any], Any]] = {
+        "gelu": functional.gelu,
+        "gelu_new": partial(functional.gelu, approximate="tanh"),
+        "gelu_pytorch_tanh": partial(functional.gelu, approximate="tanh"),
+        "relu": functional.relu,
+        "silu": functional.silu,
+    }
+    if name not in known:
+        raise ValueError(f"the activation {name!r} is not one of {', '.join(known)}")
+    return known[name]
+
+
+def gated(act: Callable[[Any], Any], first: bool, x: Any) -> Any:
+    """Half of x times the activation of the other half; first: whether the first half is activated."""
+    one, two = x.chunk(2, dim=-1)
+    return act(one) * two if first else one * act(two)
+
+
+def fused(part: Callable[..., Any], device: Any) -> Callable[..., Any]:
+    """The part, compiled where that helps."""
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return part
+    return _compiled(part)
+
+
+@cache
+def _compiled(part: Callable[..., Any]) -> Callable[..., Any]:
+    import torch
+
+    compiled: Callable[..., Any] = torch.compile(part, dynamic=True)
+    return compiled
+
+
+def checked_sizes(config: Mapping[str, Any], table: Any) -> tuple[int, int]:
+    """Heads and their width. table: embeddings [tokens, dimensions]; ValueError if they are not the config's."""
+    size, heads = config["hidden_size"], config["num_attention_heads"]
+    if table.shape[1] != size:
+        raise ValueError(f"hidden_size is {size}, and the embeddings have {table.shape[1]}")
+    if size % heads:
+        raise ValueError(f"hidden_size {size} is no multiple of {heads} heads")
+    return heads, size // heads

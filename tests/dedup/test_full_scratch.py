@@ -1,0 +1,62 @@
+"""A full scratch disk is an error that names the disk, not a signal that kills the worker."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from dedup.clusters import EdgeFile
+from dedup.numbering import Scratch
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if os.geteuid() != 0 or mounted.returncode != 0:
+        pytest.skip("a file system can be mounted by root alone, and not in every container")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_arrays_take_their_space_when_they_are_made(small_disk: Path) -> None:
+    with pytest.raises(OSError, match="No space") as caught:
+        Scratch(small_disk).array(1 << 21, np.int64, 0)
+    assert caught.value.errno == errno.ENOSPC
+    assert list(small_disk.iterdir()) == []
+
+
+def test_edges_that_do_not_fit(small_disk: Path) -> None:
+    count = 1 << 17
+    columns = [pa.array(np.arange(count)) for _ in range(4)] + [pa.array(np.zeros(count, np.float32))]
+    record = pa.RecordBatch.from_arrays(columns, names=list("abcde"))
+    with pytest.raises(OSError, match="No space") as caught:
+        EdgeFile(small_disk / "edges", iter([record]))
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_edges_come_back_as_they_were(tmp_path: Path) -> None:
+    records = [
+        pa.RecordBatch.from_arrays(
+            [pa.array(np.arange(n) * k) for k in range(1, 5)] + [pa.array(np.full(n, 0.5, np.float32))],
+            names=list("abcde"),
+        )
+        for n in (3, 0, 5)
+    ]
+    edges = EdgeFile(tmp_path / "edges", iter(records))
+    for _ in range(2):
+        found = [[b.doc.tolist(), b.other.tolist(), b.rank.tolist(), b.other_rank.tolist()] for b in edges]
+        assert found == [[c.to_pylist() for c in r.columns[:4]] for r in records]
