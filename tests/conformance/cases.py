@@ -62,6 +62,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
 #: Steps that cannot be opened here: no package ships a model for them, and their own tests make one.
 NO_MODEL = ("filters.ner_gliner",)
 
+
 def _tiny_jql() -> dict[str, Any]:
     """An encoder of the true architecture and heads, with random weights, as long as the process lives."""
     root = Path(tempfile.mkdtemp(prefix="curate-tiny-jql-"))
@@ -140,7 +141,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
             "stats": True,
         }
     ],
-    "filters.decontaminate": [{"n": 4, "max_ngrams": 8}],
+    "filters.decontaminate": [{"n": 4, "max_ngrams": 8}, {"n": 5, "max_frac": 0.3}],
     "filters.ner_judge": [{"answer": "schema", "max_invalid_frac": 1}],
     "filters.ner_llm": [{"answer": "json", "types": ["city"], "max_characters": 900, "max_invalid_frac": 1}],
     "filters.ner_merge": [{"grounding": "all", "unanswered": "keep"}],
