@@ -3,6 +3,7 @@
     python benchmarks/dedup.py signature                     MB/s on tokens already made
     python benchmarks/dedup.py pipeline --documents 50000    Parquet to verdict, by phase; with --peer PYTHON, which has
                                                              datatrove and spaCy, datatrove's four steps on the first of them
+    python benchmarks/dedup.py whole --documents 50000       all of `curate run` up to its verdicts, less its start
     python benchmarks/dedup.py scale --documents 10000000    link and cluster on records made directly
 
 All figures are CPU seconds of one process on one thread; compiled kernels are loaded before the clock starts. Documents
@@ -16,6 +17,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -171,6 +173,50 @@ def pipeline(count: int, peer: Path | None, peer_documents: int) -> None:
             )
             for name, ours in rate.items():
                 print(f"{name}: {ours * total / peer_documents:.0f} times")
+
+
+@main.command()
+@click.option("--documents", "count", default=50_000, show_default=True)
+def whole(count: int) -> None:
+    """CPU of `curate run` and all its workers, a document: what a run of so many takes more than one of a tenth.
+
+    Nothing is published, since verdicts are what is measured: `where` is true of no document.
+    """
+    texts = documents(count)
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        print("\n| step | first | a tenth, CPU s | all, CPU s | µs a document more |\n|---|---|---|---|---|")
+        for use, options in (
+            ("dedup.exact", ""),
+            ("dedup.minhash", ""),
+            ("dedup.minhash", ", verify: exact"),
+        ):
+            spent = []
+            for rows in (count // 10, count // 10, count):  # the first one compiles
+                table = pa.table({"id": [str(i) for i in range(rows)], "text": texts[:rows]})
+                pq.write_table(table, root / "in.parquet", row_group_size=2000)
+                text = CONFIG.format(
+                    source=root / "in.parquet", use=use, options=options, target=root / "out"
+                )
+                (root / "config.yaml").write_text(text)
+                spent.append(_run_of(root / "config.yaml", root / "run"))
+                shutil.rmtree(root / "run")
+                shutil.rmtree(root / "out")
+            more = (spent[2] - spent[1]) / (count - count // 10) * 1e6
+            print(
+                f"| {use}{options} | {spent[0]:.2f} | {spent[1]:.2f} | {spent[2]:.2f} | {more:.2f} |",
+                flush=True,
+            )
+
+
+def _run_of(config: Path, folder: Path) -> float:
+    """CPU seconds of a run with one worker: the command and every process that it starts."""
+    before = os.times()
+    command = [sys.executable, "-m", "curate", "run", str(config), "--run-dir", str(folder), "--workers", "1"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 def phases(config: Path, folder: Path) -> dict[str, float]:

@@ -296,7 +296,7 @@ class Cluster(Reduce):
     """All edges, in one unit: clusters and survivors; to the groups of survivors, or to shards if groups is None.
 
     star: `stars` instead of `components`. measured: whether edges have similarities.
-    published: documents of an index, all of which survive. exported: whether the records go on to one unit.
+    published: documents of an index, all of which survive.
     """
 
     name = "cluster"
@@ -308,10 +308,9 @@ class Cluster(Reduce):
         measured: bool,
         groups: int | None,
         published: Published | None = None,
-        exported: bool = False,
     ) -> None:
         self._star, self._measured, self._groups = star, measured, groups
-        self._published, self._exported = published, exported
+        self._published = published
 
     def units(self, partitions: int) -> int:
         return 1
@@ -347,8 +346,7 @@ class Cluster(Reduce):
             if self._groups is not None:
                 yield record, group_of(part.survivor, self._groups)
             else:
-                to = np.zeros(len(part.doc), np.int64) if self._exported else part.doc >> 32
-                yield named(record, self._published, unit), to
+                yield named(record, self._published, unit), part.doc >> 32
 
 
 def _keep_old(found: Decided, new: int) -> None:

@@ -23,6 +23,8 @@ from curate.core.text.content import key128
 from curate.core.text.hashing import load64
 from curate.core.text.memory import address_of, inlined, kernel, view_int32, view_uint8
 
+#: Bytes that are looked at together.
+BLOCK: Final = 128
 #: 8 bytes of 1, and of 0x80.
 _ONES: Final = np.uint64(0x0101010101010101)
 _HIGH: Final = np.uint64(0x8080808080808080)
@@ -51,20 +53,31 @@ def _content_keys(  # type: ignore[no-untyped-def]  # numba infers
     for row in range(rows):
         start, end = np.int64(offsets[row]), np.int64(offsets[row + 1])
         if whitespace:
-            length = _normalise(data, start, end, block, entry, ascii, buffer)
+            length = _normalise(address, data, start, end, block, entry, ascii, buffer)
             out[row, 0], out[row, 1] = key128(buffer, np.int64(0), length)
         else:
             out[row, 0], out[row, 1] = key128(data, start, end)
 
 
 @inlined
-def _normalise(data, at, end, block, entry, ascii, buffer):  # type: ignore[no-untyped-def]  # numba infers
+def _normalise(address, data, at, end, block, entry, ascii, buffer):  # type: ignore[no-untyped-def]  # numba infers
     """Copies data[at:end] with one space for each run of whitespace, none at the ends; returns the length."""
     n = np.int64(0)
     pending = False
+    mixed = at  # no block is looked at before
     while at < end:
+        if at >= mixed and end - at >= BLOCK and n > 0 and not pending:
+            if _single_spaced(address + at):
+                for k in range(0, BLOCK, 8):
+                    _store64(buffer, n + k, _lines_joined(load64(data, at + k)))
+                at += BLOCK
+                n += BLOCK
+                pending = bool(buffer[n - 1] == 0x20)
+                n -= np.int64(pending)
+                continue
+            mixed = at + BLOCK
         if end - at >= 8:
-            word = load64(data, at)
+            word = _lines_joined(load64(data, at))
             same = _unchanged(word, pending or n == 0)
             if same > 0:
                 if pending:
@@ -93,6 +106,38 @@ def _normalise(data, at, end, block, entry, ascii, buffer):  # type: ignore[no-u
         n += length
         at += length
     return n
+
+
+@inlined
+def _single_spaced(address):  # type: ignore[no-untyped-def]  # numba infers
+    """Whether a block of bytes after one that is no space stands in the normalised text as it is, line feeds aside.
+
+    So it has no other control character, no two spaces in a row, and no byte with which a space beyond ASCII begins.
+    Arithmetic of 8 bits all through, of which LLVM makes vectors.
+    """
+    first, second = view_uint8(address, BLOCK), view_uint8(address + 1, BLOCK - 1)
+    found = np.uint8(0)
+    for k in range(BLOCK):
+        byte = first[k]
+        control = np.uint8(byte < np.uint8(0x20)) & np.uint8(byte != np.uint8(0x0A))
+        two = np.uint8(np.uint8(byte | np.uint8(0x20)) == np.uint8(0xE2))
+        three = np.uint8(np.uint8(byte | np.uint8(0x02)) == np.uint8(0xE3))
+        found = np.uint8(found | np.uint8(control | two | three))
+    for k in range(BLOCK - 1):
+        one = np.uint8(first[k] == np.uint8(0x20)) | np.uint8(first[k] == np.uint8(0x0A))
+        other = np.uint8(second[k] == np.uint8(0x20)) | np.uint8(second[k] == np.uint8(0x0A))
+        found = np.uint8(found | np.uint8(one & other))
+    return found == np.uint8(0)
+
+
+@inlined
+def _lines_joined(word):  # type: ignore[no-untyped-def]  # numba infers
+    """8 bytes with a space for each line feed: the commonest whitespace after the space itself."""
+    if (word - _ONES * np.uint64(0x20)) & ~word & _HIGH:
+        other = word ^ (_ONES * np.uint64(0x0A))
+        feeds = ~(((other & ~_HIGH) + ~_HIGH) | other) & _HIGH
+        word ^= (feeds >> np.uint64(7)) * np.uint64(0x2A)
+    return word
 
 
 @inlined

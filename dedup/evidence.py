@@ -1,17 +1,20 @@
 """Evidence: what the mapper keeps of a document, so that candidates can be compared later without their texts.
 
     Sketches   `verify: signature`   binary[places]        8 bits of each place of the signature (`dedup.signature`)
-    Sets       `verify: exact`       large_list<uint64>    the set of shingles, ascending
+    Words      `verify: exact`       large_list<uint32>    its words in order (`dedup.shingles.WordLists`)
 
 `compare` gives the similarity of pairs: an estimate with a standard error of √(J(1−J)/places), or the Jaccard
-similarity itself. Numbers have their digits in a set, and are all equal in signatures, by which candidates
-are found: pages that differ in figures only are compared, and not taken for equal.
+similarity of the two sets of shingles. Numbers have their digits in words, and are all equal in signatures, by which
+candidates are found: pages that differ in figures only are compared, and not taken for equal.
 
-A set keeps all 64 bits of a shingle: with 32, of n documents that have one shingle n² / 2³³ pairs
-would be equal by chance, ten among 300,000.
+Shingles are made of the words when two documents are compared, so what most documents never need costs them nothing but
+4 bytes a word. 32 bits of a word are enough: two shingles with a different word at one place are taken for equal once in
+2³², and two documents that an editor made of each other have few places where that can happen. For a pair with ten of
+them, the similarity is wrong once in 400 million. What may have a single word counts with all 64 bits of it: documents
+of fewer than 64 words, compared with each other.
 
-Numbers: 112 bytes a document at 14 × 8; a set has 8 bytes for each different run of words, 4 to 5 KB for a text of
-3 KB.
+Numbers: 112 bytes a document at 14 × 8; a text of 3 KB has 450 words and 1.8 KB. To compare takes 8 bytes for each two
+shingles of the pair, at most 32 MB.
 """
 
 from __future__ import annotations
@@ -22,21 +25,23 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curate.core.text.memory import kernel
+from curate.core.text.memory import inlined, kernel
 from dedup.records import read_only
-from dedup.shingles import Shingles
+from dedup.shingles import DOUBLED, PLACES, Shingles, mixed
 from dedup.signature import similarity, sketches
 
 Int64s = npt.NDArray[np.int64]
 
 #: Sketches to gather at a time.
 _ROWS: Final = 1 << 16
+#: Shingles of a pair that are held at a time, at most, twice.
+_SLOTS: Final = 1 << 22
 
 
 class Evidence(Protocol):
-    """A kind of evidence. digits: whether `keep` is given shingles with the digits of numbers."""
+    """A kind of evidence. worded: whether `keep` needs `Shingles.words`."""
 
-    digits: bool
+    worded: bool
 
     @property
     def type(self) -> pa.DataType: ...
@@ -63,7 +68,7 @@ class Evidence(Protocol):
 class Sketches(Evidence):
     """8 bits a place."""
 
-    digits = False
+    worded = False
 
     def __init__(self, places: int) -> None:
         self._places = places
@@ -95,29 +100,18 @@ class Sketches(Evidence):
         return data[first:last].reshape(-1, self._places)
 
 
-class Sets(Evidence):
-    """All different shingles, numbers by their digits."""
+class Words(Evidence):
+    """All words in order, numbers by their digits."""
 
-    digits = True
+    worded = True
 
     @property
     def type(self) -> pa.DataType:
-        return pa.large_list(pa.uint64())
+        return pa.large_list(pa.uint32())
 
     def keep(self, shingles: Shingles, signatures: npt.NDArray[np.uint32]) -> pa.Array:
-        values = np.empty(len(shingles.values), np.uint64)
-        offsets = np.empty(len(shingles.docs), np.int64)
-        longest = int(np.diff(shingles.docs).max(initial=0))
-        count = _distinct(
-            shingles.values,
-            shingles.docs,
-            np.empty(longest + 1, np.int64),
-            np.empty(longest, np.uint64),
-            values,
-            offsets,
-        )
-        values.resize(count, refcheck=False)
-        return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
+        assert shingles.words is not None
+        return pa.LargeListArray.from_arrays(pa.array(shingles.words.rows), pa.array(shingles.words.hashes))
 
     def sizes(self, kept: pa.Array) -> Int64s:
         return np.diff(kept.offsets.to_numpy()) * self.type.value_type.bit_width // 8
@@ -132,7 +126,12 @@ class Sets(Evidence):
                 (read_only(side.offsets.to_numpy()), read_only(side.values.to_numpy()))
                 for side in (one, other)
             ]
-            _jaccard(*sides[0], rows[0], *sides[1], rows[1], out)
+            one_words, other_words = (
+                np.diff(starts)[at] for (starts, _), at in zip(sides, rows, strict=True)
+            )
+            most = int((one_words + other_words).max())
+            room = min(_SLOTS, 1 << max(4, (2 * most).bit_length()))
+            _jaccard(*sides[0], rows[0], *sides[1], rows[1], PLACES, np.empty(room, np.uint64), out)
         return out
 
 
@@ -146,53 +145,62 @@ def _rows(side: pa.Array, at: Int64s | None) -> Int64s:
 
 
 @kernel
-def _distinct(hashes, docs, free, sorted, values, offsets):  # type: ignore[no-untyped-def]  # numba infers
-    """Each document's hashes, ascending, each once; fills values and offsets, returns how many.
+def _jaccard(starts, words, at, other_starts, other_words, other_at, places, table, out):  # type: ignore[no-untyped-def]  # numba infers
+    """Of the shingles of two lists of words; 0 if one is empty. table: as many slots as it takes, or `_SLOTS`.
 
-    Hashes are spread evenly, so as many buckets as there are hashes put each nearly where it belongs, and insertion
-    does the rest. free, sorted: room for the longest document.
+    Slots hold the upper 62 bits of a shingle, and in whose set it is: 1, 2, or 3 for both. Where the table is too small
+    for a pair, the shingles go through it in several rounds, by bits of theirs.
     """
-    n = np.int64(0)
-    offsets[0] = 0
-    for row in range(docs.size - 1):
-        start, end = docs[row], docs[row + 1]
-        count = end - start
-        free[: count + 1] = 0
-        for i in range(start, end):
-            free[(np.int64(hashes[i] >> np.uint64(32)) * count >> 32) + 1] += 1
-        for bucket in range(count):
-            free[bucket + 1] += free[bucket]
-        for i in range(start, end):
-            value = hashes[i]
-            bucket = np.int64(value >> np.uint64(32)) * count >> 32
-            sorted[free[bucket]] = value
-            free[bucket] += 1
-        for i in range(1, count):
-            value = sorted[i]
-            at = i
-            while at > 0 and sorted[at - 1] > value:
-                sorted[at] = sorted[at - 1]
-                at -= 1
-            sorted[at] = value
-        for i in range(count):
-            if i == 0 or sorted[i] != sorted[i - 1]:
-                values[n] = sorted[i]
-                n += 1
-        offsets[row + 1] = n
-    return n
-
-
-@kernel
-def _jaccard(starts, values, at, other_starts, other_values, other_at, out):  # type: ignore[no-untyped-def]  # numba infers
-    """Of ascending sets values[starts[at[i]]:starts[at[i] + 1]]; two empty ones have similarity 0."""
     for pair in range(out.size):
-        i, end = starts[at[pair]], starts[at[pair] + 1]
-        k, other_end = other_starts[other_at[pair]], other_starts[other_at[pair] + 1]
-        union = (end - i) + (other_end - k)
-        common = 0
-        while i < end and k < other_end:
-            one, other = values[i], other_values[k]
-            common += one == other
-            i += one <= other
-            k += other <= one
-        out[pair] = common / (union - common) if union else 0.0
+        start, end = starts[at[pair]], starts[at[pair] + 1]
+        other_start, other_end = other_starts[other_at[pair]], other_starts[other_at[pair] + 1]
+        if start == end or other_start == other_end:
+            out[pair] = 0
+            continue
+        total = (end - start) + (other_end - other_start)
+        slots, rounds = np.int64(16), np.int64(1)
+        while slots < 2 * total and slots < table.size:
+            slots *= 2
+        while rounds * slots < 2 * total:
+            rounds *= 2
+        whole = bool(words[start] & other_words[other_start] & DOUBLED)
+        distinct, common = np.int64(0), np.int64(0)
+        for number in range(rounds):
+            table[:slots] = 0
+            found, _ = _enter(words, start, end, whole, places, table, slots, rounds, number, np.uint64(1))
+            distinct += found
+            found, both = _enter(
+                other_words, other_start, other_end, whole, places, table, slots, rounds, number, np.uint64(2)
+            )
+            distinct += found
+            common += both
+        out[pair] = common / distinct
+
+
+@inlined
+def _enter(words, start, end, whole, places, table, slots, rounds, number, side):  # type: ignore[no-untyped-def]  # numba infers
+    """Puts the shingles of one list that belong to a round into the table; how many were new, and how many the other side
+    alone had."""
+    new, shared = np.int64(0), np.int64(0)
+    width = np.int64(words[start] & ~DOUBLED)
+    step = np.int64(2) if words[start] & DOUBLED else np.int64(1)
+    for first in range(start + 1, end - (width - 1) * step, step):
+        h = np.uint64(width)
+        for k in range(width):
+            word = np.uint64(words[first + k * step])
+            if whole:
+                word = word << np.uint64(32) | np.uint64(words[first + k * step + 1])
+            h += word * places[k]
+        h = mixed(h)
+        if np.int64(h >> np.uint64(40)) & (rounds - 1) != number:
+            continue
+        key = max(h & ~np.uint64(3), np.uint64(4))
+        slot = np.int64(key >> np.uint64(2)) & (slots - 1)
+        while table[slot] != 0 and table[slot] & ~np.uint64(3) != key:
+            slot = (slot + 1) & (slots - 1)
+        if table[slot] == 0:
+            new += 1
+        elif table[slot] & np.uint64(3) == np.uint64(3) - side:
+            shared += 1
+        table[slot] |= key | side
+    return new, shared

@@ -25,7 +25,6 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, StringConstraints, model_validator
 
 from curate.core.batch import DocBatch
@@ -33,7 +32,7 @@ from curate.core.ceilings import Ceilings
 from curate.core.columns import DOC, ID, REASONS, TEXT
 from curate.core.stage import Context, Job, Mapped, Mapper, Reduce, Resources, StageConfig
 from dedup.addresses import normalised
-from dedup.ceilings import (
+from dedup.ceiling_options import (
     CLUSTER,
     DOCUMENTS,
     FRACTION,
@@ -48,8 +47,9 @@ from dedup.content import content_keys
 from dedup.export import Export, side_columns, side_fields
 from dedup.index import OLD, Published, check_place
 from dedup.index_options import PATHS, Against, IndexPath, check_paths
+from dedup.marks import marks, power_of_two
 from dedup.records import first_old, fuller, looked_up, mapped_options, named
-from dedup.rehydrate import REHYDRATE, Rehydrate, weights
+from dedup.rehydrate import REHYDRATE, Rehydrate
 from dedup.scopes import SCOPE, Scope, as_text, check_scope, check_values, names_of, scope_column
 from dedup.scopes import columns_of as scope_columns
 from dedup.survivors import KEEP, Keep, check_keep, columns_of, ranks
@@ -151,7 +151,9 @@ class Exact(Job[ExactConfig]):
 
     def artifacts(self, context: Context) -> Mapping[str, Path]:
         config, parameters = self.config, self._index_parameters()
-        files = self._published.check(parameters) if self._published is not None else {}
+        files: Mapping[str, Path] = {}
+        if self._published is not None:
+            files = self._published.check(parameters, whole=not context.artifacts)
         if config.index is not None:
             check_place(config.index, KIND, parameters, self._published, config.against, context.run)
         return files
@@ -183,10 +185,7 @@ class Exact(Job[ExactConfig]):
         }
 
     def partitions(self, size: int) -> int:
-        if self.config.partitions is not None:
-            return 1 << (self.config.partitions - 1).bit_length()
-        parts = self._documents(size) // _PARTITION_DOCS
-        return min(MOST_PARTITIONS, 1 << int(parts).bit_length())
+        return power_of_two(self.config.partitions, self._documents(size) / _PARTITION_DOCS, MOST_PARTITIONS)
 
     def mapping(self) -> Mapping[str, Any]:
         return mapped_options(self.config) | {"indexed": self.config.index is not None}
@@ -207,32 +206,12 @@ class Exact(Job[ExactConfig]):
         if path is None:
             return (Group(old, partitions),)
         removes, parameters = self.config.keep != "none", self._index_parameters()
-        export = Export(
-            path, KIND, parameters, before=old, key_names=["high", "low"], removes=removes, schema=_FOUND
-        )
-        return (Group(old, partitions, exported=True), export)
+        export = Export(path, KIND, parameters, before=old, key_names=["high", "low"], removes=removes)
+        return (Group(old, partitions), export)
 
     def mark(self, found: pa.RecordBatch) -> Mapping[str, pa.Array]:
-        lost = pc.is_valid(found.column("survivor"))
-        if self.config.keep == "none":
-            lost = pa.array(np.zeros(found.num_rows, np.bool_))
-        ends = np.zeros(found.num_rows + 1, np.int32)
-        np.cumsum(lost.to_numpy(zero_copy_only=False), out=ends[1:])
-        reasons = pa.ListArray.from_arrays(pa.array(ends), pa.array([DUPLICATE] * int(ends[-1]), pa.string()))
-        sizes = found.column("cluster_size").fill_null(1)
-        weight = {}
-        if self.config.rehydrate is not None:
-            weight["weight"] = pc.if_else(
-                lost, None, pa.array(weights(self.config.rehydrate, sizes.to_numpy()))
-            )
-        return {
-            "cluster": found.column("cluster"),
-            "cluster_size": sizes,
-            "keep": pc.invert(lost),
-            "survivor": found.column("survivor"),
-            **weight,
-            REASONS: reasons,
-        }
+        removes = self.config.keep != "none"
+        return marks(found, DUPLICATE, removes=removes, rehydrate=self.config.rehydrate)
 
 
 STAGE = Exact
@@ -292,15 +271,13 @@ def _scoped(keys: npt.NDArray[np.uint64], column: pa.Array) -> npt.NDArray[np.ui
 class Group(Reduce):
     """Equal keys together: the best rank survives, then the smallest `doc`.
 
-    published: documents whose keys take part, and which all survive; exported: whether the records go on to one unit.
+    published: documents whose keys take part, and which all survive.
     """
 
     name = "group"
 
-    def __init__(
-        self, published: Published | None = None, partitions: int = 1, *, exported: bool = False
-    ) -> None:
-        self._published, self._partitions, self._exported = published, partitions, exported
+    def __init__(self, published: Published | None = None, partitions: int = 1) -> None:
+        self._published, self._partitions = published, partitions
 
     def schema(self) -> pa.Schema:
         return _FOUND
@@ -353,8 +330,7 @@ class Group(Reduce):
         found = pa.RecordBatch.from_arrays(arrays, schema=_FOUND)
         if not new.all():
             found, twins = found.filter(pa.array(new)), twins[new]
-        to = np.zeros_like(twins) if self._exported else twins >> 32
-        yield named(found, self._published, unit), to
+        yield named(found, self._published, unit), twins >> 32
 
 
 def _within(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """Export: the last phase of a job with `index:`; it writes what later runs need to know of the documents that survived.
 
-In: what the job found out, of all shards, and the mapper's side records. Out: the same records, now by shard; and the index
-(`dedup.index`), which is the segments of the indexes that the job was held against, and one of this run's survivors.
+In: what the job found out, of all shards, and the mapper's side records. Out: the index (`dedup.index`), which is the
+segments of the indexes that the job was held against, and one of this run's survivors. No records: nobody depends on it.
 Documents that were removed are in no index: they are not published, so nobody could show the twin they would make.
 
 The folder is made beside its place, under a hidden name, and moved there when all its files are on disk, so there is never
@@ -75,8 +75,8 @@ class Export(Reduce):
     """Writes the index at `path`. before: the indexes it grows from; removes: whether a survivor means a removal where
     the config's `mode:` drops documents.
 
-    key_names: columns of `keys.parquet`; with one, a document has a row for each of its keys. schema: of the records.
-    worded: whether the keys depend on what a word is in the run.
+    key_names: columns of `keys.parquet`; with one, a document has a row for each of its keys. worded: whether the keys
+    depend on what a word is in the run.
     """
 
     name = "index"
@@ -91,19 +91,18 @@ class Export(Reduce):
         before: Published | None,
         key_names: Sequence[str],
         removes: bool,
-        schema: pa.Schema,
         worded: bool = False,
     ) -> None:
         self.makes = path
         self._path, self._kind, self._parameters = Path(path), kind, dict(parameters)
         self._before, self._key_names, self._removes = before, list(key_names), removes
-        self._schema, self._worded = schema, worded
+        self._worded = worded
 
     def units(self, partitions: int) -> int:
         return 1
 
     def schema(self) -> pa.Schema:
-        return self._schema
+        return pa.schema([pa.field(DOC, pa.int64(), nullable=False)])
 
     def reduce(self, records: Iterator[pa.RecordBatch], context: Context) -> Emitted:
         unit, removed = looked_up(context), [np.zeros(0, np.int64)]
@@ -111,8 +110,8 @@ class Export(Reduce):
             docs = batch.column(DOC).to_numpy()
             if self._removes and unit.drops:
                 removed.append(docs[batch.column("survivor").is_valid().to_numpy(zero_copy_only=False)])
-            yield batch, docs >> 32
         self._write(unit, np.sort(np.concatenate(removed)), context)
+        yield from ()
 
     def _write(self, unit: ReduceUnit, removed: npt.NDArray[np.int64], context: Context) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,8 +13,9 @@ documents, with a rank that is better than any. So it survives whatever it meets
 changes. What a job hands out names it by −1 − place, which is no `doc` of the run.
 
 A run refuses (C209) an index that was made by another step or with other parameters, one of another format, and one whose
-files are not the ones that `index.json` names, by size and checksum. `index.json` counts as an artifact of the step, so
-another index makes the step's phases new.
+files are not the ones that `index.json` names: by size and checksum when it is planned, by size when a worker begins; pages
+of Parquet have checksums of their own. `index.json` counts as an artifact of the step, so another index makes the step's
+phases new; its name does not.
 
 Numbers, in bytes a document: 16 for each key before compression, the evidence, and the id and 120 characters of text.
 """
@@ -67,8 +68,8 @@ class Segment:
     def documents(self) -> int:
         return int(self.entry["documents"])
 
-    def check(self) -> None:
-        """C209 if a file is not the one that `index.json` names."""
+    def check(self, *, whole: bool = True) -> None:
+        """C209 if a file is not the one that `index.json` names, by its size and, if `whole`, by its checksum."""
         for name, known in self.entry["files"].items():
             path = self.folder / name
             try:
@@ -77,7 +78,7 @@ class Segment:
                 raise refused(path, f"cannot be read: {cause.strerror}") from cause
             if size != known["bytes"]:
                 raise refused(path, f"has {size:,} bytes instead of {known['bytes']:,}")
-            if checksum_of(path) != known["checksum"]:
+            if whole and checksum_of(path) != known["checksum"]:
                 raise refused(path, "is damaged: its checksum is another one")
 
     def rows(self, columns: Sequence[str], group: int) -> pa.Table:
@@ -107,8 +108,11 @@ class Published:
                 found.setdefault(entry["name"], Segment(folder / entry["name"], entry))
         return tuple(found.values())
 
-    def check(self, wanted: Mapping[str, Any]) -> dict[str, Path]:
-        """Role → `index.json` of every index; C209 if one is damaged, or has other parameters than are wanted."""
+    def check(self, wanted: Mapping[str, Any], *, whole: bool = True) -> dict[str, Path]:
+        """Role → `index.json` of every index; C209 if one is damaged, or has other parameters than are wanted.
+
+        whole: whether to read all files and compare their checksums, which is enough once a run.
+        """
         files = {}
         for number, path in enumerate(self._paths):
             folder = index_folder(Path(path), self._kind)
@@ -123,7 +127,7 @@ class Published:
                     )
             files[_role(number)] = folder / INDEX
         for segment in self.segments:
-            segment.check()
+            segment.check(whole=whole)
         return files
 
     @property
@@ -186,6 +190,18 @@ class Published:
         shard = (values[old] >> 32) - first_shard
         values[old] = -1 - (self._starts[shard] + (values[old] & 0xFFFFFFFF))
         return pa.array(values, mask=docs.is_null().to_numpy(zero_copy_only=False))
+
+    def evidence_of(self, numbers: Sequence[int], schema: pa.Schema) -> pa.RecordBatch:
+        """doc and evidence of documents that are called by these numbers (below 0), ascending."""
+        places = -1 - np.array(sorted(numbers), np.int64)
+        blocks = np.searchsorted(self._starts, places, side="right") - 1
+        parts = []
+        for block in np.unique(blocks)[::-1].tolist():
+            here = places[blocks == block]
+            kept = self.evidence(0, block, schema.field("evidence").type)
+            columns = [pa.array(-1 - here), kept.take(pa.array(here - self._starts[block]))]
+            parts.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+        return pa.concat_batches(parts)
 
     def describe(self, number: int) -> dict[str, Any] | None:
         """run, doc, id and first_line of the document that is called `number` (below 0); None if there is none."""

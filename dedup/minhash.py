@@ -29,20 +29,19 @@ work. Only documents that came this far count: what an earlier step dropped is n
 are no duplicates.
 
 Disk for a document: 16 bytes a band (24 with a `keep` that compares values), and with `verify: signature` 8 bytes and
-one for each place of the signature: 224 + 120 at 14 × 8. `verify: exact` keeps 8 bytes for each different run of words
-instead, about 5 KB for a text of 3 KB. An edge has 32 bytes, and the evidence of one document while it is compared.
+one for each place of the signature: 224 + 120 at 14 × 8. `verify: exact` keeps 4 bytes for each word instead, 1.8 KB
+for a text of 3 KB. An edge has 32 bytes, and the evidence of one document while it is compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from curate.core.batch import DocBatch
@@ -50,7 +49,7 @@ from curate.core.ceilings import Ceilings
 from curate.core.columns import DOC, ID, REASONS, TEXT
 from curate.core.stage import Context, Job, Mapper, Reduce, Resources, StageConfig
 from dedup.bands import BANDS, BELIEVED, COMPARED, ROWS, band_keys, chosen
-from dedup.ceilings import (
+from dedup.ceiling_options import (
     CLUSTER,
     DOCUMENTS,
     FRACTION,
@@ -62,21 +61,22 @@ from dedup.ceilings import (
     ceilings_of,
 )
 from dedup.clusters import Cluster, components, stars
-from dedup.evidence import Evidence, Sets, Sketches
+from dedup.evidence import Evidence, Sketches, Words
 from dedup.export import Export
 from dedup.index import Published, check_place
 from dedup.index_options import PATHS, Against, IndexPath, check_paths
 from dedup.link import Link, edges
+from dedup.marks import marks, power_of_two
 from dedup.numbering import EdgeBatch
-from dedup.records import FOUND, fuller, mapped_options
-from dedup.rehydrate import REHYDRATE, Rehydrate, weights
+from dedup.records import fuller, mapped_options
+from dedup.rehydrate import REHYDRATE, Rehydrate
 from dedup.scopes import SCOPE, Scope, check_scope, names_of
 from dedup.scopes import columns_of as scope_columns
 from dedup.shingles import CHARACTERS, LONGEST, WORDS, shingles
 from dedup.sign import Sign
 from dedup.signature import permutations, signatures
 from dedup.survivors import KEEP, Keep, check_keep, columns_of
-from dedup.verify import EVIDENCE, Attach, Fetch, Measure, Verify
+from dedup.verify import EVIDENCE, Attach, Fetch, Measure, Verify, side_schema
 
 KIND: Final = "dedup.minhash"
 NEAR_DUPLICATE: Final = "near_duplicate"
@@ -187,7 +187,7 @@ class Minhash(Job[MinhashConfig]):
     """Removes documents that another one nearly equals."""
 
     Config = MinhashConfig
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     def __init__(self, config: MinhashConfig) -> None:
         self.config = config
@@ -234,7 +234,9 @@ class Minhash(Job[MinhashConfig]):
 
     def artifacts(self, context: Context) -> Mapping[str, Path]:
         config, parameters = self.config, self._index_parameters() | {"run_words": context.words}
-        files = self._published.check(parameters) if self._published is not None else {}
+        files: Mapping[str, Path] = {}
+        if self._published is not None:
+            files = self._published.check(parameters, whole=not context.artifacts)
         if config.index is not None:
             check_place(config.index, KIND, parameters, self._published, config.against, context.run)
         return files
@@ -262,7 +264,7 @@ class Minhash(Job[MinhashConfig]):
     def compile(self) -> None:
         text = pa.array(["one two three four five six", "one two three four five six"], pa.string())
         batch = DocBatch(pa.RecordBatch.from_pydict({DOC: pa.array([0, 1], pa.int64()), TEXT: text}))
-        shingled = shingles(batch.tokens)
+        shingled = shingles(batch.tokens, listed=True)
         chosen = self.parameters
         signed = signatures(shingled, *permutations(chosen.places))
         keys = band_keys(signed, chosen.bands, chosen.rows, np.zeros(2, np.uint64)).ravel()
@@ -277,14 +279,12 @@ class Minhash(Job[MinhashConfig]):
             cluster([EdgeBatch(*found, alike)])
 
     def partitions(self, size: int) -> int:
-        if self.config.partitions is not None:
-            return 1 << (self.config.partitions - 1).bit_length()
-        return min(MOST_PARTITIONS, 1 << int(self._fullness(size)).bit_length())
+        return power_of_two(self.config.partitions, self._fullness(size), MOST_PARTITIONS)
 
     def _fullness(self, size: int) -> float:
         """How many partitions the records of so many bytes of input fill."""
-        # Sets of shingles are forty times the size of sketches, and a unit has those of its share of the documents.
-        records = _PARTITION_RECORDS // (16 if self.config.verify == "exact" else 1)
+        # Words are sixteen times the size of sketches, and a unit has those of its share of the documents.
+        records = _PARTITION_RECORDS // (8 if self.config.verify == "exact" else 1)
         documents = size // _DOCUMENT_BYTES + (self._published.documents if self._published else 0)
         return documents * self.parameters.bands / records
 
@@ -317,7 +317,7 @@ class Minhash(Job[MinhashConfig]):
     def reduces(self, partitions: int) -> tuple[Reduce, ...]:
         evidence = self._evidence()
         verified = evidence is not None
-        old, exported = self._published, self.config.index is not None
+        old = self._published
         steps: list[Reduce] = [
             Link(self.config.max_bucket, partitions if verified else None, old, partitions)
         ]
@@ -331,12 +331,11 @@ class Minhash(Job[MinhashConfig]):
                 measured=verified,
                 groups=partitions if verified and not star else None,
                 published=old,
-                exported=exported,
             )
         )
         if evidence is not None and not star:
             steps.append(Fetch(partitions, evidence, old))
-            steps.append(Measure(partitions, evidence, old, exported=exported))
+            steps.append(Measure(partitions, evidence, old))
         if self.config.index is not None:
             removes, parameters = self.config.keep != "none", self._index_parameters()
             steps.append(
@@ -347,7 +346,6 @@ class Minhash(Job[MinhashConfig]):
                     before=old,
                     key_names=["key"],
                     removes=removes,
-                    schema=FOUND,
                     worded=True,
                 )
             )
@@ -355,6 +353,12 @@ class Minhash(Job[MinhashConfig]):
 
     def named(self, docs: pa.Array, shards: int) -> pa.Array:
         return self._published.named(docs, shards) if self._published is not None else docs
+
+    def evidence_of(self, numbers: Sequence[int]) -> pa.RecordBatch | None:
+        kind = self._evidence()
+        if self._published is None or kind is None:
+            return None
+        return self._published.evidence_of(numbers, side_schema(kind))
 
     def compare(self, one: pa.RecordBatch, other: pa.RecordBatch) -> npt.NDArray[np.float32] | None:
         evidence = self._evidence()
@@ -365,31 +369,12 @@ class Minhash(Job[MinhashConfig]):
     def _evidence(self) -> Evidence | None:
         if self.config.verify == "none":
             return None
-        return Sets() if self.config.verify == "exact" else Sketches(self.parameters.places)
+        return Words() if self.config.verify == "exact" else Sketches(self.parameters.places)
 
     def mark(self, found: pa.RecordBatch) -> Mapping[str, pa.Array]:
-        lost = pc.is_valid(found.column("survivor"))
-        if self.config.keep == "none":
-            lost = pa.array(np.zeros(found.num_rows, np.bool_))
-        ends = np.zeros(found.num_rows + 1, np.int32)
-        np.cumsum(lost.to_numpy(zero_copy_only=False), out=ends[1:])
-        names = pa.array([NEAR_DUPLICATE] * int(ends[-1]), pa.string())
-        sizes = found.column("cluster_size").fill_null(1)
-        weight = {}
-        if self.config.rehydrate is not None:
-            weight["weight"] = pc.if_else(
-                lost, None, pa.array(weights(self.config.rehydrate, sizes.to_numpy()))
-            )
-        return {
-            "cluster": found.column("cluster"),
-            "cluster_size": sizes,
-            "keep": pc.invert(lost),
-            "survivor": found.column("survivor"),
-            "partner": found.column("partner"),
-            "similarity": found.column("similarity"),
-            **weight,
-            REASONS: pa.ListArray.from_arrays(pa.array(ends), names),
-        }
+        removes, rehydrate = self.config.keep != "none", self.config.rehydrate
+        others = ("partner", "similarity")
+        return marks(found, NEAR_DUPLICATE, removes=removes, rehydrate=rehydrate, others=others)
 
 
 STAGE = Minhash

@@ -8,7 +8,7 @@ and its evidence beside the shard:
     rank   int64    who survives (`dedup.survivors`); only with a `keep` that compares values
 
     doc        int64
-    evidence   sketch or set of shingles (`dedup.evidence`); not with `verify: none`
+    evidence   sketch or list of words (`dedup.evidence`); not with `verify: none`
 """
 
 from __future__ import annotations
@@ -71,14 +71,11 @@ class Sign(Mapper):
         return schema if len(schema) > 1 else None
 
     def emit(self, batch: DocBatch) -> Mapped:
-        found = shingles(batch.tokens, words=self._words, characters=self._characters)
+        listed = self._evidence is not None and self._evidence.worded
+        found = shingles(batch.tokens, words=self._words, characters=self._characters, listed=listed)
         some = np.flatnonzero(np.diff(found.docs) > 0)
         signed = signatures(found, *self._permutations)
-        kept = None
-        if self._evidence is not None:
-            if self._evidence.digits:
-                found = shingles(batch.tokens, words=self._words, characters=self._characters, digits=True)
-            kept = self._evidence.keep(found, signed)
+        kept = self._evidence.keep(found, signed) if self._evidence is not None else None
         signed = signed[some]
         of_bands = band_keys(signed, self._bands, self._rows, scope_hashes(batch, self._scope)[some])
         keys = of_bands.ravel()

@@ -15,12 +15,13 @@ Members that one star rejects may still be alike: they get a star of their own a
 (`rejected`), and how many of these found another centre (`restarred`).
 
 Numbers: 8 bytes and its evidence in memory for every document of a group, and 56 bytes and the evidence for each rejected
-edge. Pairs are compared where the evidence lies, and copied for the next phase 32 MB at a time: a set may have 40 MB.
+edge. Pairs are compared where the evidence lies, and copied for the next phase 32 MB at a time: one may have 40 MB.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -40,6 +41,8 @@ ROUNDS: Final = 4
 EVIDENCE: Final = "evidence"
 #: Bytes of evidence that are copied into records at a time, but for one document that has more.
 _COPIED: Final = 32 << 20
+#: Smaller arrays of evidence are joined to one of so many bytes: a kernel is called for each.
+_JOINED: Final = 4 << 20
 
 
 def side_schema(evidence: Evidence | None) -> pa.Schema:
@@ -49,29 +52,43 @@ def side_schema(evidence: Evidence | None) -> pa.Schema:
 
 
 class Store:
-    """The evidence of one group of shards."""
+    """The evidence of one group of shards, read when some of it is asked for."""
 
     def __init__(
         self, unit: ReduceUnit, groups: int, evidence: Evidence, published: Published | None = None
     ) -> None:
+        self._unit, self._groups = unit, groups
         self._evidence, self._published = evidence, published
         self._first_old = first_old(unit)
         #: Evidence of virtual shards of an index, as far as it was needed.
         self._old: dict[int, pa.Array] = {}
-        docs, kept = [np.zeros(0, np.int64)], [pa.array([], evidence.type)]
-        for shard in unit.shards:
-            if shard % groups == unit.number:
-                for batch in unit.side(shard):
+
+    @cached_property
+    def _kept(self) -> tuple[Int64s, Int64s, list[pa.Array]]:
+        """Of all documents, ascending: their numbers, where each array of evidence begins among them, and the arrays.
+
+        Large arrays stay as they were read: to join them would take as much memory again.
+        """
+        docs, kept = [np.zeros(0, np.int64)], []
+        small: list[pa.Array] = []
+        for shard in self._unit.shards:
+            if shard % self._groups == self._unit.number:
+                for batch in self._unit.side(shard):
                     docs.append(batch.column(DOC).to_numpy())
-                    kept.append(batch.column(EVIDENCE))
-        self._docs, self._kept = np.concatenate(docs), pa.concat_arrays(kept)
+                    small.append(batch.column(EVIDENCE))
+                    if sum(array.nbytes for array in small) >= _JOINED:
+                        kept.append(pa.concat_arrays(small) if len(small) > 1 else small[0])
+                        small = []
+        kept.append(pa.concat_arrays(small) if small else pa.array([], self._evidence.type))
+        starts = np.concatenate(([0], np.cumsum([len(array) for array in kept]))).astype(np.int64)
+        return np.concatenate(docs), starts, kept
 
     def of(self, docs: Int64s) -> pa.Array:
         """The evidence of each, copied; every document must have some."""
         parts = self._places(docs)
         kept = [array.take(pa.array(at)) for _, array, at in parts]
-        if len(kept) == 1:
-            return kept[0]
+        if len(kept) <= 1:
+            return kept[0] if kept else pa.array([], self._evidence.type)
         order = np.empty(len(docs), np.int64)
         order[np.concatenate([rows for rows, _, _ in parts])] = np.arange(len(docs))
         return pa.concat_arrays(kept).take(pa.array(order))
@@ -93,11 +110,11 @@ class Store:
 
     def _places(self, docs: Int64s) -> list[tuple[Int64s, pa.Array, Int64s]]:
         """Where the evidence lies: of which rows of docs, in which array, at which places of it; all rows, each once."""
+        if self._published is None:
+            return self._new(docs, np.arange(len(docs)))
         old = docs >= self._first_old << 32
-        if self._published is None or not old.any():
-            return [(np.arange(len(docs)), self._kept, self._new(docs))]
-        new = np.flatnonzero(~old)
-        shards, parts = docs >> 32, [(new, self._kept, self._new(docs[new]))]
+        parts = self._new(docs, np.flatnonzero(~old))
+        shards = docs >> 32
         for shard in np.unique(shards[old]).tolist():
             if shard not in self._old:
                 self._old[shard] = self._published.evidence(self._first_old, shard, self._evidence.type)
@@ -105,12 +122,22 @@ class Store:
             parts.append((here, self._old[shard], docs[here] & 0xFFFFFFFF))
         return parts
 
-    def _new(self, docs: Int64s) -> Int64s:
-        at = np.searchsorted(self._docs, docs)
-        at[at == len(self._docs)] = 0
-        if len(docs) and not (len(self._docs) and bool((self._docs[at] == docs).all())):
+    def _new(self, docs: Int64s, rows: Int64s) -> list[tuple[Int64s, pa.Array, Int64s]]:
+        """The same for those rows, which are documents of the run."""
+        if len(rows) == 0:
+            return []
+        known, starts, kept = self._kept
+        at = np.searchsorted(known, docs[rows])
+        at[at == len(known)] = 0
+        if not (len(known) and bool((known[at] == docs[rows]).all())):
             raise ValueError("a candidate has no evidence: the run folder holds side records of another run")
-        return at
+        array = np.searchsorted(starts, at, side="right") - 1
+        order = np.argsort(array, kind="stable")
+        numbers, first = np.unique(array[order], return_index=True)
+        return [
+            (rows[here], kept[number], at[here] - starts[number])
+            for number, here in zip(numbers.tolist(), np.split(order, first[1:]), strict=True)
+        ]
 
 
 def slices(sizes: Int64s, most: int) -> Iterator[slice]:
@@ -144,6 +171,7 @@ class Attach(_Compared):
     """Each pair once, with the evidence of `doc`, to the group of `other`."""
 
     name = "attach"
+    passing = True
 
     def schema(self) -> pa.Schema:
         return EDGE.append(pa.field(EVIDENCE, self._evidence.type, nullable=False))
@@ -276,6 +304,7 @@ class Fetch(_Compared):
     """Clusters, with the survivor's evidence where the similarity to it is unknown, to the group of `doc`."""
 
     name = "fetch"
+    passing = True
 
     def schema(self) -> pa.Schema:
         return FOUND.append(pa.field(EVIDENCE, self._evidence.type))
@@ -295,15 +324,9 @@ class Fetch(_Compared):
 
 
 class Measure(_Compared):
-    """The similarity to the survivor where it was unknown; to the shard of each document, or to one unit if exported."""
+    """The similarity to the survivor where it was unknown; to the shard of each document."""
 
     name = "measure"
-
-    def __init__(
-        self, groups: int, evidence: Evidence, published: Published | None = None, *, exported: bool = False
-    ) -> None:
-        super().__init__(groups, evidence, published)
-        self._exported = exported
 
     def schema(self) -> pa.Schema:
         return FOUND
@@ -318,7 +341,7 @@ class Measure(_Compared):
             missing = part.column("survivor").is_null().to_numpy(zero_copy_only=False)
             column = pa.array(alike, mask=missing)
             found = part.select(FOUND.names).set_column(5, FOUND.field(5), column)
-            yield named(found, self._published, unit), np.zeros_like(docs) if self._exported else docs >> 32
+            yield named(found, self._published, unit), docs >> 32
 
 
 def _unknown(batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:

@@ -28,6 +28,9 @@ import xxhash
 from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
 
+#: The role of an exchange file among the outputs of a unit.
+ROWS = "rows"
+_CONSUMED = "consumed"
 _MERGED_LINE = re.compile(r'\{"unit": (\d+), "counters": (.*)\}\n')
 
 
@@ -189,6 +192,34 @@ def is_finished(
     """Whether a unit's own done-file counts. Merged ones are not looked at: they are written when a phase ends."""
     path = folder.done(phase, unit, fingerprint)
     return path.exists() and any(d.fingerprint == fingerprint and present(d) for d in _load(path, dict))
+
+
+def consume(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> None:
+    """Remove the exchange files of a finished phase, whose records say so from then on (`is_consumed`).
+
+    A kill leaves them with nobody to vouch for them, and the next run removes them.
+    """
+    left = {unit: done for unit, done in records.items() if not is_consumed(done)}
+    if not left:
+        return
+    gone = {
+        unit: dataclasses.replace(
+            done,
+            outputs={role: output for role, output in done.outputs.items() if role != ROWS},
+            facts={**done.facts, _CONSUMED: True},
+        )
+        for unit, done in left.items()
+    }
+    _write_merged(folder, phase, {**records, **gone})
+    for done in left.values():
+        folder.absolute(done.outputs[ROWS].path).unlink(missing_ok=True)
+    with suppress(OSError):
+        (folder.root / "exchange" / phase).rmdir()
+
+
+def is_consumed(done: Done) -> bool:
+    """Whether the unit's exchange file was removed after everything was read from it."""
+    return bool(done.facts.get(_CONSUMED))
 
 
 def outputs_present(folder: RunFolder, done: Done) -> bool:

@@ -74,6 +74,11 @@ class ExchangeWriter:
         if not self._held:
             return
         keys = np.concatenate(self._keys)
+        if (keys == keys[0]).all():  # such as side records: nothing to sort, so nothing to join
+            for part in self._held:
+                self._write(int(keys[0]), part)
+            self._held, self._keys, self._bytes = [], [], 0
+            return
         held = self._held[0] if len(self._held) == 1 else pa.concat_batches(self._held)
         self._held, self._keys, self._bytes = [], [], 0
         in_order = bool((keys[1:] >= keys[:-1]).all())

@@ -46,6 +46,8 @@ FORMAT = 1
 _MARKING: Final = ("rehydrate",)
 #: Options of jobs that say where something is put: whether it is made decides, not where.
 _PLACES: Final = ("index",)
+#: Options of jobs that name indexes to read, or the runs that wrote them.
+_HELD_AGAINST: Final = ("against",)
 #: Options of annotators that say where something is kept which can be made again, how a server is asked, and how much may
 #: go wrong before the run stops.
 _APART: Final = ("cache", "server", "max_invalid_frac")
@@ -78,17 +80,23 @@ class StepPlan:
     @property
     def portable_options(self) -> dict[str, Any]:
         """The options with a file's or folder's name in place of its path: where a model lies decides nothing, its
-        checksum does. The files of a folder have roles like `thresholds/deu_Latn.yaml`. Ceilings are left out: they
+        checksum does. The files of a folder have roles like `thresholds/deu_Latn.yaml`. An index that the step is held
+        against is its checksum alone, since it can be named by the run that wrote it too. Ceilings are left out: they
         decide whether a run goes on, not what comes out, and so are caches. Of an index that is written it says that there
         is one."""
         files = {role.partition("/")[0] for role in self.artifacts}
         portable = {
-            key: _name_alone(value) if key in files else value
+            key: self._portable(key, value) if key in files else value
             for key, value in self.options.items()
             if key not in (GUARDS if self.kind == "job" else _APART)
         }
         places = {key for key in _PLACES if self.kind == "job" and key in portable}
         return portable | {key: portable[key] is not None for key in places}
+
+    def _portable(self, key: str, value: Any) -> Any:
+        if self.kind == "job" and key in _HELD_AGAINST:
+            return [self.artifacts[role] for role in sorted(self.artifacts) if role.startswith(f"{key}/")]
+        return _name_alone(value)
 
     def identity(self) -> list[Any]:
         """What decides this step's output."""
@@ -178,7 +186,7 @@ class Phase:
     steps: of a pass; output: the name of the output a publish phase works for; corpus: whether each unit depends on the
     whole input. job: the one whose mapper ends a pass, or whose reduce phase this is; partitions: of its records. source:
     the phase whose exchange files a reduce phase, or the marks at the head of a pass, read. makes: a folder outside the run
-    folder that a reduce phase makes, absolute.
+    folder that a reduce phase makes, absolute. passing: whether a reduce phase's records go once the next phase is done.
     """
 
     name: str
@@ -192,6 +200,7 @@ class Phase:
     partitions: int = 0
     source: str | None = None
     makes: str | None = None
+    passing: bool = False
 
 
 @dataclass(frozen=True)

@@ -250,12 +250,15 @@ class Reduce(Protocol):
     the job's `mark` needs, at most one record a document.
 
     makes: a folder outside the run folder that it makes, complete or not at all; its files then count as its output, but
-    nobody else removes them. follows_mode: whether it looks at `ReduceUnit.drops`.
+    nobody else removes them. Such a phase comes last, after the job's ceilings, and decides nothing: it reads all records
+    that there are for shards, and writes none. follows_mode: whether it looks at `ReduceUnit.drops`. passing: its records
+    are for the next phase alone, and are removed when that is done.
     """
 
     name: str
     makes: str | None = None
     follows_mode: bool = False
+    passing: bool = False
 
     def units(self, partitions: int) -> int:
         """How many units it has, each of which reads the partition of its own number."""
@@ -314,6 +317,10 @@ class Job(Protocol[C]):
 
     def describe(self, number: int) -> Mapping[str, Any] | None:
         """A document of another run that a mark names by a number below 0: `id doc run index first_line`, or None."""
+        return None
+
+    def evidence_of(self, numbers: Sequence[int]) -> pa.RecordBatch | None:
+        """Side records, as far as `compare` looks at them, of documents that marks name by these numbers below 0."""
         return None
 
     def named(self, docs: pa.Array, shards: int) -> pa.Array:

@@ -12,6 +12,7 @@ another node.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +45,7 @@ def check_unchanged(plan: StepPlan, step: AnyStep | Job[Any], context: Context) 
             f"the step {plan.name} was planned with version {plan.version} of {plan.use}, and here is {type(step).VERSION}",
             help="use the package that planned the run, or run again",
         )
-    files = _files(step, context)
+    files = _files(step, replace(context, artifacts=plan.artifacts))
     for role, path in files.items():
         if role not in plan.artifacts:
             raise error(

@@ -274,7 +274,7 @@ def _planned(plan: StepPlan, instance: AnyStep | Job[Any], size: int) -> Planned
         return PlannedStep(plan, instance.resources())
     partitions = instance.partitions(size)
     reduces = tuple(
-        PlannedReduce(r.name, r.units(partitions), r.makes, r.follows_mode)
+        PlannedReduce(r.name, r.units(partitions), r.makes, r.follows_mode, r.passing)
         for r in instance.reduces(partitions)
     )
     checked = plan.filters and plan.over is None and instance.ceilings() is not None

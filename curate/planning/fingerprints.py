@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from curate.core.commit import Done, finished, is_finished, outputs_present, still_made
+from curate.core.commit import Done, finished, is_consumed, is_finished, outputs_present, still_made
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Phase, Plan, digest
@@ -84,9 +84,18 @@ def read_layout(plan: Plan, manifest: Manifest, output: str, folder: RunFolder) 
 
 
 def finished_units(plan: Plan, manifest: Manifest, phase: Phase, folder: RunFolder) -> dict[int, Done]:
-    """Units whose done-file counts now."""
+    """Units whose done-file counts now.
+
+    One whose exchange file was removed because everything was read from it counts as long as its reader is done.
+    """
     fingerprints = unit_fingerprints(plan, manifest, phase, folder) or {}
-    return finished(folder, phase.name, fingerprints, _presence(plan, phase, folder))
+    found = finished(folder, phase.name, fingerprints, _presence(plan, phase, folder))
+    if phase.passing and any(is_consumed(done) for done in found.values()):
+        reader = next(p for p in plan.phases if p.kind == "reduce" and p.source == phase.name)
+        units = unit_fingerprints(plan, manifest, reader, folder) or {}
+        if finished_units(plan, manifest, reader, folder).keys() != units.keys():
+            return {unit: done for unit, done in found.items() if not is_consumed(done)}
+    return found
 
 
 def _presence(plan: Plan, phase: Phase, folder: RunFolder) -> Callable[[Done], bool]:

@@ -2,7 +2,8 @@
 fingerprint.
 
 A job cuts the pass: its mapper works at the end of the pass before, its reduce phases follow, and its marks are the first
-step of the pass after. From its first reduce phase on, every unit depends on the whole input.
+step of the pass after. From its first reduce phase on, every unit depends on the whole input. A reduce phase that makes
+a folder for other runs, such as an index, comes after the check of the job's ceilings.
 
 A fingerprint is a digest of what the phase does and of every phase before it. Workers, tasks and times are in none,
 nor are paths: of a file that a step reads its name and checksum count, of an index that one writes that there is one. The
@@ -41,12 +42,13 @@ def provenance(loaded: Loaded, steps: Sequence[StepPlan]) -> dict[str, Any]:
 
 
 class PlannedReduce(NamedTuple):
-    """A reduce phase of a job. makes, follows_mode: as in `curate.core.stage.Reduce`."""
+    """A reduce phase of a job. makes, follows_mode, passing: as in `curate.core.stage.Reduce`."""
 
     name: str
     units: int
     makes: str | None
     follows_mode: bool
+    passing: bool
 
 
 @dataclass(frozen=True)
@@ -100,30 +102,10 @@ def phases(
         if job is not None:
             source, corpus = f"pass{number}", True
             for reduce in job.reduces:
-                mode = [job.plan.filters] if reduce.follows_mode else []
-                upstream = digest(
-                    "reduce",
-                    _VERSIONS["reduce"],
-                    upstream,
-                    job.plan.decides(),
-                    reduce.name,
-                    reduce.units,
-                    *mode,
-                )
-                planned.append(
-                    Phase(
-                        f"{job.plan.name}.{reduce.name}",
-                        "reduce",
-                        _filed(upstream),
-                        resources=asdict(job.units or job.needs),
-                        corpus=True,
-                        job=job.plan,
-                        partitions=reduce.units,
-                        source=source,
-                        makes=reduce.makes,
-                    )
-                )
-                source = planned[-1].name
+                if reduce.makes is None:
+                    upstream = _reduced(job.plan, reduce, upstream)
+                    planned.append(_reduce(job, reduce, upstream, source))
+                    source = planned[-1].name
             if job.checked:
                 planned.append(
                     Phase(
@@ -135,6 +117,11 @@ def phases(
                         source=source,
                     )
                 )
+            # What a job makes for others is made once its ceilings have let it pass; no later phase depends on it.
+            for reduce in job.reduces:
+                if reduce.makes is not None:
+                    made = _reduced(job.plan, reduce, upstream)
+                    planned.append(_reduce(job, reduce, made, source))
     for output in outputs:
         counted = digest("count", _VERSIONS["count"], upstream, output.selection())
         spread = digest(
@@ -161,6 +148,26 @@ def phases(
                 name = f"{output.name}.{kind}"
                 planned.append(Phase(name, kind, fingerprint, output=output.name, corpus=whole))
     return tuple(planned)
+
+
+def _reduced(job: StepPlan, reduce: PlannedReduce, upstream: str) -> str:
+    mode = [job.filters] if reduce.follows_mode else []
+    return digest("reduce", _VERSIONS["reduce"], upstream, job.decides(), reduce.name, reduce.units, *mode)
+
+
+def _reduce(job: PlannedStep, reduce: PlannedReduce, fingerprint: str, source: str) -> Phase:
+    return Phase(
+        f"{job.plan.name}.{reduce.name}",
+        "reduce",
+        _filed(fingerprint),
+        resources=asdict(job.units or job.needs),
+        corpus=True,
+        job=job.plan,
+        partitions=reduce.units,
+        source=source,
+        makes=reduce.makes,
+        passing=reduce.passing,
+    )
 
 
 def _filed(fingerprint: str) -> str:

@@ -39,7 +39,8 @@ def place_faults(plan: Plan, manifest: Manifest, folder: RunFolder) -> Iterator[
                 error(
                     "R312",
                     f"{place} is what this run made before its inputs or options changed",
-                    help="name a new folder, or remove the old one if no run is held against it",
+                    help=f"name a new folder, such as {place.name}-2, for which nothing else is done anew; or remove this "
+                    "one, if no run is held against it",
                 ),
             )
 

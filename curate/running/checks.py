@@ -1,7 +1,7 @@
 """A job's check: what it is about to remove, counted by source and language before a single row is dropped.
 
 In: the marks of one shard, and the columns `source` and language of the documents that the job was given. Out, in the
-unit's counters: `removals`, the form of `curate.core.ceilings.Removals`. `curate.running.ceilings` adds them up.
+unit's counters: `removals`, the form of `curate.core.ceilings.Removals`. `curate.running.ceiling_evidence` adds them up.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 The folder belongs to one run at a time (`lock`, held with flock, so it is free again however the holder ends). Before a
 phase starts, records and files that no longer count are removed; when it ends its done-files are merged and its books are
-checked. Exchange files go when the files they fed are published.
+checked. Exchange files go when the files they fed are published, and those between two phases of a job, which nobody else
+reads, when the second is done.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from curate.config.model import RayCluster
-from curate.core.commit import Done, compact, forget, read_counters, write_atomically
+from curate.core.commit import Done, compact, consume, forget, read_counters, write_atomically
 from curate.core.errors import CurateError, error
 from curate.core.layout import RUN_NAMES, RunFolder
 from curate.core.manifest import Manifest
@@ -309,8 +310,12 @@ def close_phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase,
         forget(folder, phase.name, done)  # what a killed worker left half written
         _sweep_own(plan, manifest, folder, phase, done)
     check_books(plan, manifest, folder, phase, done)
+    if phase.kind == "reduce" and phase.source is not None:
+        source = plan.phase(phase.source)
+        if source.passing:
+            consume(folder, source.name, finished_units(plan, manifest, source, folder))
     if phase.kind == "check":
-        from curate.running.ceilings import check_ceilings  # reads documents, which runs seldom do
+        from curate.running.ceiling_evidence import check_ceilings  # reads documents, which runs seldom do
 
         check_ceilings(plan, folder, phase, done)
     if phase.kind == "count":

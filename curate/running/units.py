@@ -94,10 +94,12 @@ def run_reduce(
     def records() -> Iterator[pa.RecordBatch]:
         nonlocal rows
         for other in sorted(space.done(source.name)):
-            for record in open_exchange(source.name, other).batches(unit):
-                rows += record.num_rows
-                report(record.num_rows, int(record.nbytes))
-                yield record
+            reader = open_exchange(source.name, other)
+            for partition in (unit,) if phase.makes is None else reader.partitions():
+                for record in reader.batches(partition):
+                    rows += record.num_rows
+                    report(record.num_rows, int(record.nbytes))
+                    yield record
 
     with ExchangeWriter(path, reduce.schema()) as writer:
         for record, partitions in reduce.reduce(records(), replace(context, unit=looked_at)):

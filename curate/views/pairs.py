@@ -2,9 +2,8 @@
 
 Read from what the job's phases left in the run folder, so it works on a finished run and on one that a ceiling stopped:
 
-    <job>.attach        candidates: documents that share a bucket, each pair once
+    <job>.link          candidates: documents that share a bucket
     <job>.verify        those at or over the bound, with their similarity, and pairs that were found among the rejected
-    <job>.link          with `verify: none`, the candidates themselves
     <job>.group         of `dedup.exact`: documents that are equal
     the last phase      cluster, survivor
     the mapper's pass   keys of the bands, and the evidence by which a rejected pair is compared once more
@@ -28,6 +27,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.core.commit import Output
+from curate.core.errors import CurateError
 from curate.core.exchange import ExchangeReader
 from curate.core.manifest import shard_of
 from curate.core.plan import StepPlan
@@ -84,7 +84,8 @@ class Pairs:
         self._phases = {
             p.phase.name.removeprefix(f"{step.name}."): p
             for p in documents.run.phases
-            if p.phase.kind == "reduce" and p.phase.job is not None and p.phase.job.name == step.name
+            if p.phase.kind == "reduce" and p.phase.makes is None
+            if p.phase.job is not None and p.phase.job.name == step.name
         }
         job = build_step(step.use, step.options)
         assert isinstance(job, Job)
@@ -155,9 +156,11 @@ class Pairs:
     def _edges(self, docs: Int64s | None) -> Edges:
         if "group" in self._phases:
             return self._read("group", "survivor", docs, _EQUAL)
-        if "attach" not in self._phases:
+        if "verify" not in self._phases:
             return _once(self._read("link", "other", docs, _BELIEVED))
-        candidates = _once(self._read("attach", "other", docs, _REJECTED))
+        candidates = _once(self._read("link", "other", docs, _REJECTED))
+        # Two published documents both stay, however alike they are.
+        candidates = candidates.at((candidates.doc >= 0) | (candidates.other >= 0))
         verified = _once(self._read("verify", "other", docs, _VERIFIED))
         again = ~_among(verified, candidates)
         verified.verdict[again] = _RESTARRED
@@ -221,17 +224,21 @@ class Pairs:
         return keys
 
     def _measured(self, edges: Edges) -> Edges:
-        """With the similarity of rejected pairs, by the evidence that the mapper kept."""
-        here = (edges.doc >= 0) & (edges.other >= 0)  # the evidence of a published document is in its index
-        unknown = np.flatnonzero(np.isnan(edges.similarity) & (edges.verdict == _REJECTED) & here)
+        """With the similarity of rejected pairs, by the evidence that the mapper kept, or that is in an index."""
+        unmeasured = np.isnan(edges.similarity) & (edges.verdict == _REJECTED)
+        published = _published_side(self._job, edges, unmeasured)
+        if published is None:
+            unmeasured &= (edges.doc >= 0) & (edges.other >= 0)
+        unknown = np.flatnonzero(unmeasured)
         if len(unknown) == 0:
             return edges
         docs = np.unique(np.concatenate([edges.doc[unknown], edges.other[unknown]]))
-        parts = []
-        for shard in np.unique(docs >> 32).tolist():
+        parts = [published] if published is not None else []
+        for shard in np.unique(docs[docs >= 0] >> 32).tolist():
             done = self._mapping.done[shard]
             for batch in self._in_file(done.outputs["side"], 0):
-                parts.append(batch.filter(_isin(batch.column("doc"), docs)))
+                mine = batch.select(published.schema.names) if published is not None else batch
+                parts.append(mine.filter(_isin(batch.column("doc"), docs)))
         side = pa.concat_batches(parts)
         order = np.argsort(side.column("doc").to_numpy(), kind="stable")
         places = [
@@ -300,6 +307,16 @@ class Pairs:
             chain.append({"doc": at, "similarity": None if np.isnan(alike) else alike})
             at = before
         return chain[::-1]
+
+
+def _published_side(job: Job[Any], edges: Edges, rows: npt.NDArray[np.bool_]) -> pa.RecordBatch | None:
+    """The evidence of the published documents in these pairs; None if there are none, or their index cannot be read."""
+    numbers = np.concatenate([edges.doc[rows], edges.other[rows]])
+    numbers = np.unique(numbers[numbers < 0])
+    try:
+        return job.evidence_of(numbers.tolist()) if len(numbers) else None
+    except CurateError:
+        return None
 
 
 def _described(document: Document, found: Mapping[str, Any] | None, *, complete: bool) -> dict[str, Any]:

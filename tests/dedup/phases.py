@@ -85,6 +85,11 @@ def run_job(
     documents = sum(shard.num_rows for shard in shards)
     counts: Counter[str] = Counter()
     for reduce in job.reduces(partitions):
+        if reduce.makes is not None:  # it reads everything, and writes nothing
+            every: Parts = {0: [batch for batches in parts.values() for batch in batches]}
+            looked_at = unit_of(0, side, documents, counts, drops)
+            assert not run_phase(reduce, every, looked_at, scratch, chance)
+            continue
         following: Parts = defaultdict(list)
         for unit in range(reduce.units(partitions)):
             looked_at = unit_of(unit, side, documents, counts, drops)
@@ -100,7 +105,7 @@ def run_job(
                 found[row["doc"]] = row
         docs = shard.column("doc").to_pylist()
         assert found.keys() <= set(docs)
-        schema = job.reduces(partitions)[-1].schema()
+        schema = [reduce for reduce in job.reduces(partitions) if reduce.makes is None][-1].schema()
         empty = dict.fromkeys(schema.names)
         rows = [found.get(doc, empty) | {"doc": doc} for doc in docs]
         table = pa.RecordBatch.from_pylist(rows, schema=schema)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedup.content import content_keys
@@ -45,6 +45,17 @@ def test_a_text_has_the_key_of_its_normalised_form(text: str, before: str) -> No
     plain = " ".join(text.replace("\u200b", " ").split())  # the one that `str.isspace` does not count
     found = keys([before, text, plain], whitespace=True)
     assert found[1] == found[2] == keys([plain], whitespace=False)[0]
+
+
+@settings(deadline=None)
+@given(LONG, st.text(st.sampled_from("abc é漢\n"), max_size=9), st.integers(1, 60), st.integers(0, 300))
+def test_blocks_without_anything_special_are_taken_as_they_are(
+    odd: str, text: str, times: int, place: int
+) -> None:
+    whole = text * times
+    texts: list[str | None] = [whole[:place] + odd + whole[place:], whole]
+    plain: list[str | None] = [" ".join((one or "").replace("\u200b", " ").split()) for one in texts]
+    assert keys(texts, whitespace=True) == keys(plain, whitespace=False)
 
 
 @given(st.lists(TEXT, max_size=8), st.integers(0, 8), st.integers(0, 8))

@@ -6,13 +6,17 @@ import subprocess
 import sys
 import unicodedata
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.core.text.tokens import CLUSTER, IDEOGRAM, KIND_MASK, NUMBER, WORD
+from dedup import evidence
+from dedup.evidence import Words
 from dedup.shingles import shingles
 from scripts import build_shingle_table
 from tests.corpus import TEXTS
@@ -77,18 +81,47 @@ texts = st.lists(
 @settings(deadline=None, max_examples=300)
 @given(st.lists(texts, min_size=1, max_size=6), st.integers(1, 6), st.integers(1, 12), st.booleans())
 def test_hashes_are_equal_where_the_runs_are(
-    documents: list[str], words: int, characters: int, digits: bool
+    documents: list[str], words: int, characters: int, listed: bool
 ) -> None:
     batch = batch_of(documents)
-    found = shingles(batch.tokens, words=words, characters=characters, digits=digits)
+    found = shingles(batch.tokens, words=words, characters=characters, listed=listed)
     seen: dict[tuple[str, ...], int] = {}
     for row, text in enumerate(documents):
         values = found.values[found.docs[row] : found.docs[row + 1]].tolist()
-        expected = runs(text, words, characters, digits)
+        expected = runs(text, words, characters)
         assert len(values) == len(expected)
         for run, value in zip(expected, values, strict=True):
             assert seen.setdefault(run, value) == value
     assert len(set(seen.values())) == len(seen)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(texts, min_size=2, max_size=6),
+    st.integers(1, 6),
+    st.integers(1, 12),
+    st.sampled_from([0, 1, 64]),
+    st.sampled_from([16, 1 << 22]),
+)
+def test_words_are_enough_to_compare_documents(
+    documents: list[str], words: int, characters: int, repeated: int, slots: int
+) -> None:
+    """By the sets of runs, with numbers by their digits; short documents and long ones, in one round and in many."""
+    documents = [text + repeated * f" {text} 1{n % 7} so" for n, text in enumerate(documents)]
+    batch = batch_of(documents)
+    kind = Words()
+    found = shingles(batch.tokens, words=words, characters=characters, listed=True)
+    kept = kind.keep(found, np.zeros((len(documents), 4), np.uint32))
+    assert kept.type == kind.type
+    sets = [set(runs(text, words, characters, digits=True)) for text in documents]
+    expected = [
+        np.float32(len(a & b) / len(a | b)) if a and b else 0
+        for a, b in zip(sets, sets[1:] + sets[:1], strict=True)
+    ]
+    turned = kept.take(pa.array([*range(1, len(documents)), 0]))
+    with mock.patch.object(evidence, "_SLOTS", slots):
+        assert kind.compare(kept, turned).tolist() == expected
+        assert kind.compare(kept.slice(1), turned.slice(1)).tolist() == expected[1:]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 
 from curate.core.stage import Context
 from dedup import verify
-from dedup.evidence import Evidence, Sets, Sketches
+from dedup.evidence import Evidence, Sketches, Words
 from dedup.records import EDGE, FOUND
 from dedup.verify import EVIDENCE, Attach, Fetch, Measure, Verify, side_schema, slices
 from tests.dedup.phases import Parts, run_phase, unit_of
@@ -25,9 +25,10 @@ Sketch = npt.NDArray[np.uint8]
 
 
 def as_array(evidence: Evidence, rows: list[Sketch]) -> pa.Array:
-    """Sketches as they are, or as the sets of (place, byte): two ways to say what documents have in common."""
-    if isinstance(evidence, Sets):
-        return pa.array([[place << 8 | int(b) for place, b in enumerate(row)] for row in rows], evidence.type)
+    """Sketches as they are, or a word for each (place, byte): two ways to say what documents have in common."""
+    if isinstance(evidence, Words):
+        words = [[place << 8 | int(b) for place, b in enumerate(row)] for row in rows]
+        return pa.array([[1, *row] for row in words], evidence.type)  # each word is a shingle
     return pa.array([row.tobytes() for row in rows], evidence.type)
 
 
@@ -60,7 +61,7 @@ class Store:
     def alike(self, one: int, other: int) -> float:
         """The similarity, in plain Python."""
         equal = sum(a == b for a, b in zip(self.sketches[one], self.sketches[other], strict=True))
-        if isinstance(self.evidence, Sets):
+        if isinstance(self.evidence, Words):
             return float(np.float32(equal / (2 * PLACES - equal)))
         return float(np.float32(min(1, max(0, (equal / PLACES - 1 / 256) / (1 - 1 / 256)))))
 
@@ -90,12 +91,12 @@ def edge_parts(pairs: list[tuple[int, int]], groups: int) -> Parts:
     return parts
 
 
-KINDS = [Sketches(PLACES), Sets()]
+KINDS = [Sketches(PLACES), Words()]
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4, 8])
 @pytest.mark.parametrize("bound", [0.7, 0.85])
-@pytest.mark.parametrize("evidence", KINDS, ids=["sketches", "sets"])
+@pytest.mark.parametrize("evidence", KINDS, ids=["sketches", "words"])
 def test_a_pair_goes_on_exactly_if_it_is_alike(
     tmp_path: Path, groups: int, bound: float, evidence: Evidence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,7 +123,7 @@ def test_a_pair_goes_on_exactly_if_it_is_alike(
 
 
 class Large:
-    """Documents of shard 0 with a set of a megabyte each, and every pair of them; the memory that phases take of Arrow."""
+    """Documents of shard 0 with words of a megabyte each, and every pair of them; the memory that phases take of Arrow."""
 
     count, words = 16, 1 << 18
 
@@ -134,16 +135,17 @@ class Large:
 
     def _record(self, doc: int) -> pa.RecordBatch:
         shared = np.arange(self.words, dtype=np.uint32)
+        shared[0] = 1  # the width
         kept = pa.LargeListArray.from_arrays(pa.array([0, self.words], pa.int64()), pa.array(shared))
-        return pa.RecordBatch.from_arrays([pa.array([doc], pa.int64()), kept], schema=side_schema(Sets()))
+        return pa.RecordBatch.from_arrays([pa.array([doc], pa.int64()), kept], schema=side_schema(Words()))
 
     def records(self, *, attached: bool) -> Iterator[pa.RecordBatch]:
-        """attached: as if `doc` had a set of one."""
+        """attached: as if `doc` had a single word."""
         rows = [{"doc": d, "other": o, "rank": d, "other_rank": o} for d, o in self.pairs]
         record = pa.RecordBatch.from_pylist(rows, schema=EDGE)
         if attached:
-            schema = EDGE.append(pa.field(EVIDENCE, Sets().type, nullable=False))
-            kept = pa.array([[0]] * len(rows), Sets().type)
+            schema = EDGE.append(pa.field(EVIDENCE, Words().type, nullable=False))
+            kept = pa.array([[1, 0]] * len(rows), Words().type)
             record = pa.RecordBatch.from_arrays([*record.columns, kept], schema=schema)
         yield record
 
@@ -170,9 +172,9 @@ def test_memory_follows_the_evidence_and_not_the_pairs(
     monkeypatch.setattr(verify, "_COPIED", 4 << 20)
     large = Large()
     if name == "attach":
-        found, peak = large.peak(Attach(1, Sets()), tmp_path, attached=False)
+        found, peak = large.peak(Attach(1, Words()), tmp_path, attached=False)
     else:
-        found, peak = large.peak(Verify(1, Sets(), 0), tmp_path, attached=True)
+        found, peak = large.peak(Verify(1, Words(), 0), tmp_path, attached=True)
     assert found == len(large.pairs)
     assert peak < 60 << 20
 
@@ -194,7 +196,7 @@ def test_slices_have_no_more_bytes_than_they_may(
     assert found == expected
 
 
-@pytest.mark.parametrize("evidence", KINDS, ids=["sketches", "sets"])
+@pytest.mark.parametrize("evidence", KINDS, ids=["sketches", "words"])
 def test_pairs_by_place_are_those_row_for_row(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dedup.evidence._ROWS", 7)
     store, _ = made(3)
@@ -202,7 +204,7 @@ def test_pairs_by_place_are_those_row_for_row(evidence: Evidence, monkeypatch: p
     rng = np.random.default_rng(0)
     one, other = rng.integers(0, len(kept) - 5, 100), rng.integers(0, len(kept) - 5, 100)
     sliced = kept.slice(5)
-    each = PLACES * (8 if isinstance(evidence, Sets) else 1)
+    each = 4 * (PLACES + 1) if isinstance(evidence, Words) else PLACES
     assert evidence.sizes(sliced).tolist() == [each] * len(sliced)
     expected = evidence.compare(kept.take(pa.array(one)), sliced.take(pa.array(other)))
     assert evidence.compare(kept, sliced, one, other).tolist() == expected.tolist()
@@ -224,7 +226,7 @@ def test_rejected_members_are_gathered_around_the_best_of_them(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("groups", [1, 4])
-@pytest.mark.parametrize("evidence", KINDS, ids=["sketches", "sets"])
+@pytest.mark.parametrize("evidence", KINDS, ids=["sketches", "words"])
 def test_similarities_to_far_survivors_are_measured(tmp_path: Path, groups: int, evidence: Evidence) -> None:
     store, pairs = made(7, evidence)
     parts: Parts = {}

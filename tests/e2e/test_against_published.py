@@ -113,9 +113,15 @@ def test_explain_shows_a_published_survivor(grown: Place) -> None:
 
 
 def test_published_twins_are_named_where_pairs_are_shown(grown: Place) -> None:
+    far = {f"far/{n}": text(n, changes=4) for n in range(20, 25)}
+    more = pa.table(
+        {"id": [*far, "own/3"], "text": [*far.values(), text(501)]}
+    )  # an id that is there already
+    pq.write_table(more, grown / "in/new/2.parquet")
     result = grown.run("new.yaml", "--set", "steps.exact.max_removed_frac=0.1")
     result.failed_with("R311", exit_code=1)
-    assert "5 of 19 documents (26.3 %) would be removed" in result.err
+    assert "5 of 25 documents (20.0 %) would be removed" in result.err
+    assert not (grown / "index/new-exact").exists()
     assert "would go for old/" in result.err
     shown = (grown / "runs/new/ceilings/exact.txt").read_text()
     assert shown.count("survivor old/") == 5
@@ -128,6 +134,13 @@ def test_published_twins_are_named_where_pairs_are_shown(grown: Place) -> None:
         "near/12": False,
         "old/12": True,
     }
+    assert [life["state"] for life in grown.curate("explain", "new", "own/3", "--json").json] == ["kept"] * 2
+    every = grown.curate("dedup", "pairs", "new", "--step", "near", "--limit", "1000", "--json").json["pairs"]
+    rejected = [pair["documents"] for pair in every if pair["verdict"] == "rejected"]
+    held = [(one["id"], other["id"], other["first_line"]) for one, other in rejected if other["doc"] < 0]
+    assert len(held) > 1
+    assert all(0.6 < pair["similarity"] < 0.8 for pair in every if pair["verdict"] == "rejected")
+    assert all((old, line) == (one.replace("far", "old"), f"Page {one[4:]}") for one, old, line in held)
 
 
 def test_another_index_makes_the_job_new_and_nothing_else_does(grown: Place) -> None:
@@ -244,10 +257,13 @@ def test_the_index_of_a_run_elsewhere_is_that_one(grown: Place, monkeypatch: pyt
     grown.run("new.yaml").succeeded()
     step = grown.curate("explain", "new", "own/0", "--json").json[0]["steps"][-1]
     assert [t["id"] for t in step["twins"] if t["role"] == "survivor"] == ["other/1"]
-    config(grown, "new", "", "$ELSEWHERE/runs/old")
+    config(grown, "new", "", "$ELSEWHERE/index/old-near")
     grown.curate("check", "new.yaml").failed_with("C109", exit_code=2)
     found = grown.curate("check", "new.yaml", environment={"ELSEWHERE": str(other.root)})
     found.succeeded()
+    # By its own folder it is the same index as by the run that wrote it.
+    config(grown, "new", "", "other/index/old-near")
+    assert all(phase["pending"] == 0 for phase in grown.plan("new.yaml").values())
 
 
 def test_an_index_that_does_not_fit_is_refused_before_work(grown: Place) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.dedup.test_minhash import families, jaccard
 from tests.e2e.cli import Place
+from tests.e2e.run_folder import published, strays
 
 CONFIG = """
 input: {path: in/*.parquet, set: {source: made}}
@@ -125,6 +126,28 @@ def test_one_document_its_cluster_and_the_chain_to_its_survivor(ran: Place) -> N
     shown = ran.curate("dedup", "pairs", "job", "--step", "near", "--doc", str(life["document"]["doc"]))
     assert "came to its survivor by" in shown.out
     assert f"{found['found']} pair" in shown.out
+
+
+def test_records_for_the_next_phase_alone_are_removed_and_made_again_where_they_are_needed(
+    ran: Place,
+) -> None:
+    run, shown = ran / "runs/job", ["dedup", "pairs", "job", "--step", "near", "--limit", "100000", "--json"]
+    before, pairs = published(ran / "out/all"), ran.curate(*shown).json
+    for _ in range(2):
+        kept = {folder.name for folder in (run / "exchange").iterdir()}
+        passing = {"near.attach", "near.fetch"}
+        assert kept >= {"pass2", "near.link", "near.verify", "near.measure"}
+        assert not kept & passing
+        assert all(phase["pending"] == 0 for phase in ran.plan().values())
+        next((run / "exchange/near.verify").iterdir()).unlink()
+        assert {name for name, phase in ran.plan().items() if phase["pending"]} == {
+            "near.attach",
+            "near.verify",
+        }
+        ran.run().succeeded()
+        assert published(ran / "out/all") == before
+    assert ran.curate(*shown).json == pairs
+    assert strays(run, ran / "out/all") == []
 
 
 def test_equal_documents_and_wrong_questions(ran: Place) -> None:
