@@ -230,8 +230,8 @@ def _not_cached(counts: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]
             "reason": None,
             "option": "cache",
             "languages": {},
-            "message": f"{step}: what was made of {numbers['not_cached']:,} texts could not be kept for other runs: the disk "
-            "of the cache is full, or its folder may not be written",
+            "message": f"{step}: what was made of {numbers['not_cached']:,} texts could not be kept for other runs: the "
+            "disk of the cache is full, or its folder may not be written",
             "help": "free some space, or name another folder with `cache:`",
         }
         for step, numbers in counts.items()
