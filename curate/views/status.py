@@ -268,14 +268,15 @@ def output_entry(run: RunState, output: OutputPlan) -> dict[str, Any]:
         entry["bytes"] += file.bytes
     passages = passage_fates(run, output)
     return {
-        **({"unit": output.unit, "passages": passages} if passages is not None else {}),
         "name": output.name,
+        "unit": output.unit or "documents",
         "path": output.path,
         "rows": sum(f.rows for f in files),
         "files": len(files),
         "bytes": sum(f.bytes for f in files),
         "complete": complete and run.phase(f"{output.name}.write").complete,
         "partitions": dict(sorted(partitions.items())),
+        "passages": passages,
     }
 
 
