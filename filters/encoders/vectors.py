@@ -9,7 +9,9 @@ gives equal vectors. Rounding moves a value of a unit vector by at most 2⁻¹²
 Batches may come from several threads: looking up and keeping take turns, encoding does too unless the encoder is
 `CONCURRENT`. Steps of one process share encoders and vectors by recipe and cache (`shared`), so two heads on one encoder
 encode once.
-What is found depends on the shard and the snapshot alone: what was made in a unit is forgotten when the next one begins.
+What is found depends on the shard and the snapshot alone: what was made in a unit is forgotten when the next one begins. Of
+an encoder whose vectors depend on their company by rounding (`BATCHED`), a batch finds only what was made of the very same
+texts: else it would matter which of two batches with one text came first.
 
 A unit's new vectors become a shard when it ends. Where that cannot be written (a full disk, a folder of somebody else) the
 work goes on, and `not_cached` counts the texts. Vectors that are not finite are never kept.
@@ -27,6 +29,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import xxhash
 
 from curate.core.text.content import prefix_keys
 from filters.encoders.cache import Index, Recipe, Snapshot, recipe_of, write_recipe
@@ -70,7 +73,8 @@ class Vectors:
         self._turn: AbstractContextManager[Any] = (
             nullcontext() if getattr(encoder, "CONCURRENT", False) else Lock()
         )
-        self._made: list[tuple[Index, Rows]] = []
+        self._batched = bool(getattr(encoder, "BATCHED", False))
+        self._made: list[tuple[Index, Rows, bytes]] = []
         self._writer: ShardWriter | None = None
         self._writable = folder is not None
         self._lost = self._written = 0
@@ -97,11 +101,12 @@ class Vectors:
     def encode(self, texts: pa.StringArray, counts: Counter[str]) -> Encoded:
         """Row for row, as `Encoder.encode`, rounded to float16. counts: gets texts `encoded` and `reused`."""
         keys, cut = prefix_keys(texts, self._recipe.max_characters)
+        company = xxhash.xxh3_128_digest(keys.tobytes()) if self._batched else b""
         first, place = _distinct(keys)
         rows = _empty(keys[first], self._recipe.dimensions)
         have = np.zeros(len(first), np.bool_)
         with self._state:
-            for index, made in reversed(self._made):
+            for index, made, _ in [part for part in reversed(self._made) if part[2] == company]:
                 _look_up(index, made, rows, have)
             if self._snapshot is not None:
                 _within(self._snapshot, rows, have)
@@ -109,14 +114,14 @@ class Vectors:
             counts["reused"] += len(have) - len(missing)
             counts["encoded"] += len(missing)
         if len(missing):
-            self._make(texts.take(pa.array(first[missing])), rows, missing)
+            self._make(texts.take(pa.array(first[missing])), rows, missing, company)
         vectors = rows.vectors.astype(np.float32)
         if len(first) == len(keys):
             return Encoded(vectors, rows.n_tokens, rows.truncated | cut)
         return Encoded(vectors[place], rows.n_tokens[place], rows.truncated[place] | cut)
 
-    def _make(self, texts: pa.StringArray, into: Rows, at: npt.NDArray[np.int64]) -> None:
-        """Encode texts, put them into rows `at`, and keep them."""
+    def _make(self, texts: pa.StringArray, into: Rows, at: npt.NDArray[np.int64], company: bytes) -> None:
+        """Encode texts, put them into rows `at`, and keep them. company: of which texts they are a part."""
         most = self._recipe.max_characters
         with self._turn:
             encoded = self._encoder.encode(first_characters(texts, most)[0], most)
@@ -130,12 +135,12 @@ class Vectors:
         if len(made.keys) == 0:
             return
         with self._state:
-            self._remember(made)
+            self._remember(made, company)
 
-    def _remember(self, made: Rows) -> None:
+    def _remember(self, made: Rows, company: bytes) -> None:
         """For other steps and batches of the unit, and for the cache. A text that two threads made at once is kept twice."""
-        self._made.append((Index(made.keys, np.arange(len(made.keys))), made))
-        while len(self._made) > 2 and sum(rows.vectors.nbytes for _, rows in self._made) > _HELD_BYTES:
+        self._made.append((Index(made.keys, np.arange(len(made.keys))), made, company))
+        while len(self._made) > 2 and sum(rows.vectors.nbytes for _, rows, _ in self._made) > _HELD_BYTES:
             self._made.pop(0)
         self._keep(made)
 

@@ -360,3 +360,32 @@ def test_distinct_keys_come_in_the_order_of_the_texts(pairs: list[tuple[int, int
         halves.setdefault(high, set()).add(low)
     if all(len(lows) == 1 for lows in halves.values()):
         assert len(first) == len(set(pairs))
+
+
+class InCompany(Spelled):
+    """One whose vectors depend on how many texts it is given at once."""
+
+    BATCHED = True
+
+    def encode(self, texts: pa.StringArray, max_characters: int) -> Encoded:
+        found = super().encode(texts, max_characters)
+        return found._replace(embeddings=found.embeddings * np.float32(1 + len(texts) / 100))
+
+
+def test_company_counts_where_vectors_depend_on_it() -> None:
+    """Whatever order batches come in, each finds what it made itself; a second step on a batch asks for nothing."""
+    batches = [pa.array(["one", "two", "three"]), pa.array(["two", "four"])]
+
+    def found(order: list[int]) -> dict[int, bytes]:
+        vectors = Vectors(InCompany(), recipe_of(InCompany(), 50), None)
+        vectors.begin()
+        return {at: vectors.encode(batches[at], Counter()).embeddings.tobytes() for at in order}
+
+    assert found([0, 1]) == found([1, 0])
+    vectors = Vectors(encoder := InCompany(), recipe_of(InCompany(), 50), None)
+    vectors.begin()
+    counts: Counter[str] = Counter()
+    first = vectors.encode(batches[0], counts).embeddings.tobytes()
+    assert vectors.encode(batches[0], counts).embeddings.tobytes() == first
+    assert counts == {"encoded": 3, "reused": 3}
+    assert len(encoder.asked) == 3
