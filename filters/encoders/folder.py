@@ -43,8 +43,6 @@ class FolderEncoder:
     #: Module → the extra of curate that installs it.
     needs: ClassVar[Mapping[str, str]] = {}
     libraries: ClassVar[tuple[str, ...]] = ()
-    #: A vector depends on the texts beside it, by rounding (`filters.encoders.vectors`).
-    BATCHED: ClassVar[bool] = True
     #: Whether a batch is padded to its longest text.
     padded: ClassVar[bool] = True
     languages: frozenset[str] | None = None
