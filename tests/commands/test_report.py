@@ -48,7 +48,8 @@ def test_says_exactly_what_it_promises(report: dict) -> None:
     for step in report["steps"]:
         assert step.keys() == {"step", "use", "title", "when", "by_language", *_TALLY}
         assert all(tally.keys() == _TALLY for tally in step["by_language"].values())
-    assert report["outputs"][0].keys() == {"name", "path", "rows", "files", "bytes", "complete", "partitions"}
+    shape = {"name", "path", "rows", "files", "bytes", "complete", "partitions", "unit", "passages"}
+    assert report["outputs"][0].keys() == shape
     assert report["phases"][0].keys() == {"name", "kind", "units", "done", "rows", "bytes"}
 
 
