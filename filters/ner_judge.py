@@ -73,6 +73,7 @@ class NerJudge(Annotator[NerJudgeConfig]):
 
     Config = NerJudgeConfig
     VERSION: ClassVar[int] = 1
+    SERIAL: ClassVar[bool] = True  # a call asks for as many answers at once as the server takes
 
     def __init__(self, config: NerJudgeConfig) -> None:
         self.config = config

@@ -101,6 +101,7 @@ class NerLlm(Annotator[NerLlmConfig]):
 
     Config = NerLlmConfig
     VERSION: ClassVar[int] = 1
+    SERIAL: ClassVar[bool] = True  # a call asks for as many answers at once as the server takes
 
     def __init__(self, config: NerLlmConfig) -> None:
         self.config = config

@@ -6,6 +6,7 @@ document has. A step with `over: passages__spans` is given the passages in the p
     text            the passage
     id              of the document and the passage's place in it: `doc-7#0`, `doc-7#1`, …
     start, end      int32, of the span
+    source_doc      int64, the document's number
     others          of the document; columns that a step before wrote over the same spans, the passage's own value
 
 What it returns stands beside the spans, a value for each passage: `ner__score: list<float>`. A passage that a filter, a
@@ -36,6 +37,8 @@ from curate.core.plan import StepPlan
 
 START: Final = "start"
 END: Final = "end"
+#: The number of a passage's document.
+SOURCE_DOC: Final = "source_doc"
 #: The local column in which a selector over passages says what it keeps.
 KEEP: Final = "keep"
 
@@ -67,7 +70,7 @@ class Beside:
 
     def fields(self, schema: pa.Schema) -> pa.Schema:
         """Of a passage's columns, where `schema` is the documents'."""
-        made = {START: pa.int32(), END: pa.int32()}
+        made = {START: pa.int32(), END: pa.int32(), SOURCE_DOC: pa.int64()}
         fields = [pa.field(name, kind) for name, kind in made.items()]
         for field in schema:
             if field.name in self.columns:
@@ -79,7 +82,7 @@ class Beside:
     def needs(self, columns: Iterable[str]) -> frozenset[str]:
         """Columns of documents that are read to give passages these columns."""
         own = {self.spans, *self.drops, *([self.language] if self.language is not None else [])}
-        return frozenset(columns) - {START, END} | own
+        return frozenset(columns) - {START, END, SOURCE_DOC} | own
 
 
 def drop_column(step: StepPlan) -> str:
@@ -213,6 +216,8 @@ def _passages(
         if name in (START, END):
             values = pc.struct_field(each, name).cast(pa.int32(), safe=False)
             arrays[name] = values if everything else values.take(take)
+        elif name == SOURCE_DOC:
+            arrays[name] = batch.column(DOC).take(pa.array(parents))
         elif name == TEXT:
             arrays[name] = _texts(batch.text, each, chosen, parents)
         elif name == ID:

@@ -26,21 +26,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.core.batch import DocBatch
-from curate.core.columns import DOC, ID, TEXT
+from curate.core.columns import ID, TEXT
 from curate.core.expression import Expression
-from curate.core.passages import END, START, Beside, alive_after, flatten
+from curate.core.passages import END, SOURCE_DOC, START, Beside, alive_after, flatten
 from curate.io.published import NULL
 from curate.running.joined import SIZE
 
-SOURCE_DOC: Final = "source_doc"
 _BY_DEFAULT: Final = ("url", "language", "licence", "dump", "source", "date")
 
 Int64s = npt.NDArray[np.int64]
-
-
-def passage_schema(schema: pa.Schema, beside: Beside) -> pa.Schema:
-    """Columns of a passage that can be published, where `schema` is the documents'."""
-    return pa.schema([*beside.fields(schema), pa.field(SOURCE_DOC, pa.int64())])
 
 
 def passage_columns(
@@ -85,14 +79,13 @@ def exploded(
     fates: Fates | None = None,
 ) -> Iterator[Exploded]:
     """The passages of a shard's living documents, in order. records: with `doc`, SIZE and what the columns need."""
-    wanted = {START, END, *columns} - {SOURCE_DOC, SIZE}
+    wanted = {START, END, *columns} - {SIZE}
     before = 0
     for record in records:
         batch = DocBatch(record)
         flat = flatten(batch, beside, wanted, where)
         parents = np.searchsorted(flat.offsets, flat.places, side="right") - 1
         made = {
-            SOURCE_DOC: flat.batch.column(DOC),
             SIZE: pa.array(_sizes(record, beside, flat.offsets)[flat.places]),
         }
         numbers = (shard << 32) + before + flat.places

@@ -20,7 +20,7 @@ from curate.core.manifest import InputSpec
 from curate.core.passages import Beside
 from curate.core.plan import OutputPlan, StepPlan
 from curate.core.suggest import did_you_mean
-from curate.io.passages import passage_columns, passage_schema
+from curate.io.passages import passage_columns
 from curate.io.published import default_columns, preset_columns
 from curate.planning.passages import spans_problems
 from curate.running.finish import foreign_files
@@ -51,7 +51,7 @@ def output_plans(
             if found:
                 continue
             beside = Beside.of(steps, entry.unit)
-            schema, language = passage_schema(documents, beside), beside.language or document_language
+            schema, language = beside.fields(documents), beside.language or document_language
         if entry.where is not None:
             problems += loaded.condition_problems((*path, "where"), schema, language)
         partition = _partition(loaded, entry, path, schema, language, problems)

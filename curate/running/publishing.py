@@ -17,7 +17,7 @@ from curate.core.expression import parse
 from curate.core.overlay import doc_numbers, read_overlay_schema
 from curate.core.passages import Beside
 from curate.core.plan import OutputPlan, Phase
-from curate.io.passages import SOURCE_DOC, Fates, exploded, passage_schema
+from curate.io.passages import Fates, exploded
 from curate.io.publish import (
     FileLayout,
     count_rows,
@@ -60,7 +60,7 @@ def _selected(
     asked = sorted(where.columns) if where is not None else []
     if output.unit is not None:
         beside = Beside.of(space.plan.steps, output.unit)
-        needed = beside.needs({*wanted, *asked}) - {SOURCE_DOC} | {SIZE}
+        needed = beside.needs({*wanted, *asked}) | {SIZE}
         records = space.view(shard).batches(sorted(needed))
         yield from exploded(records, beside, wanted, where, shard, fates)
         return
@@ -103,7 +103,7 @@ def _available(space: Workspace, output: OutputPlan) -> tuple[pa.Schema, str | N
     if output.unit is None:
         return available, space.plan.language
     beside = Beside.of(space.plan.steps, output.unit)
-    return passage_schema(available, beside), beside.language or space.plan.language
+    return beside.fields(available), beside.language or space.plan.language
 
 
 def available_schema(space: Workspace) -> pa.Schema:

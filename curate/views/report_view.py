@@ -134,7 +134,7 @@ def _outputs(report: Mapping[str, Any], console: Console) -> None:
         console.print()
         console.print(Text(f"output {output['name']}{whole}", style="bold"))
         console.print(Text(f"  {plural(output['rows'], 'row')}, {files}{parts}, {size(output['bytes'])}"))
-        if "passages" in output:
+        if output["passages"] is not None:
             console.print(Text(f"  {_passages_text(output['passages'])}"))
         console.print(Text(f"  {output['path']}"))
 

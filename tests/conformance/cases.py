@@ -87,6 +87,7 @@ ROUNDED = {"gemma_score", "mistral_score", "llama_score"}
 #: Further options worth a run of their own.
 MORE: dict[str, list[dict[str, Any]]] = {
     "filters.select": [{"expression": "matches(text, '^T') and not lid__lang = 'deu_Latn'"}],
+    "filters.ner_relevance": [{"min_prob": 0.5, "max_characters": 50}],
     "filters.quality": [{"min_score": 0.9, "unscored": "drop", "max_characters": 50}],
     "filters.llm_judge": [{"answer": "json", "reason": False, "samples": 3, "max_invalid_frac": 1}],
     "filters.gopher_quality": [

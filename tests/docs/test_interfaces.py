@@ -25,6 +25,7 @@ KINDS: dict[str, type | tuple[type, ...]] = {
     "object": dict,
     "string or null": (str, type(None)),
     "list or null": (list, type(None)),
+    "object or null": (dict, type(None)),
 }
 
 

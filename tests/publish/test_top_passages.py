@@ -1,0 +1,59 @@
+"""The best passages of each language in a run, for any number of tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from curate.core.errors import CurateError
+from tests.publish.publishing import Publisher
+
+
+def test_top_passages_of_a_run(publisher: Publisher) -> None:
+    rows = [
+        {"id": f"id-{n}", "text": "Short one. " * (n % 5) + f"Number {n} is the last sentence here, long enough.",
+         "lang": ("deu_Latn", "eng_Latn")[n % 2], "url": f"https://host{n % 3}.example/{n}"}
+        for n in range(30)
+    ]  # fmt: skip
+    publisher.input(rows[:13], "a.parquet", group=5)
+    publisher.input(rows[13:], "b.parquet")
+    over = {"over": "passages__spans"}
+    publisher.steps = [
+        {"use": "filters.passages", "max_tokens": 8},
+        {"use": "filters.length", "as": "size", "min_chars": 1, **over},
+        {
+            "use": "filters.top",
+            **over,
+            "by": "size__chars_count",
+            "k": 6,
+            "per_document": 1,
+            "per_host": 3,
+            "floor": 20,
+        },
+    ]
+    publisher.publish(unit="passages__spans", tasks=1)
+    found, bytes_once = publisher.rows(), publisher.bytes()
+    assert len(found) == 12
+    assert len({row["source_doc"] for row in found}) == 12
+    for language in ("deu_Latn", "eng_Latn"):
+        own = [row for row in found if row["language"] == language]
+        assert sorted(row["top__rank"] for row in own) == [1, 2, 3, 4, 5, 6]
+        hosts = [urlsplit(row["url"]).hostname for row in own]
+        assert max(hosts.count(h) for h in hosts) <= 3
+        assert [row["size__chars_count"] for row in sorted(own, key=lambda row: row["top__rank"])] == sorted(
+            (row["size__chars_count"] for row in own), reverse=True
+        )
+    publisher.publish(unit="passages__spans", tasks=4, force=True)
+    assert publisher.bytes() == bytes_once
+
+
+@pytest.mark.parametrize(
+    ("options", "code"), [({"by": "url"}, "C206"), ({"by": "doc", "per_document": 1}, "C201")]
+)
+def test_what_cannot_be_is_found_before_work_starts(publisher: Publisher, options: Any, code: str) -> None:
+    publisher.input([{"id": "a", "text": "b", "lang": "deu_Latn", "url": "c"}])
+    publisher.steps = [{"use": "filters.top", "k": 1, **options}]
+    with pytest.raises(CurateError, match=code):
+        publisher.publish()
