@@ -45,6 +45,7 @@ from curate.core.batch import DocBatch  # noqa: E402
 from filters.encoders.encoder import checksum  # noqa: E402
 from filters.encoders.usem3 import LANGUAGES, Usem3  # noqa: E402
 from filters.heads.card import TrainedOn  # noqa: E402
+from filters.heads.training.measures import ranks, spearman  # noqa: E402
 from filters.ner.relevance_head import (  # noqa: E402
     DEFAULT,
     SHIPPED,
@@ -55,7 +56,6 @@ from filters.ner.relevance_head import (  # noqa: E402
     write_ner_head,
 )
 from filters.ner.surface import surface  # noqa: E402
-from scripts.train_edu_head import ranks, spearman  # noqa: E402
 
 NAME: Final = "ner-usem3"
 RIDGE: Final = 1.0
