@@ -4,7 +4,9 @@ In: the tokens of the text; the texts of the test sets. Out, per document:
 
     ngrams_count   int32          places where n words in a row stand in a test set too
     test_set       string         the first of the sets that the first such place is from; null if there is none
-    reasons        list<string>   `contaminated`
+    ngrams_frac    float32        share of its n-grams that do; 0 where it has none
+    reasons        list<string>   `contaminated`: more places than `max_ngrams` or, if that is given, a larger share than
+                                  `max_frac`
 
 Words are the run's tokens without those that are punctuation only; case counts. Where they depend on the language
 (`words: spacy-like`, once a step has identified languages), so do a set's: its column `language` says it, or the option of
@@ -12,8 +14,10 @@ that name for rows without; codes such as `en` and `zho_Hans` will do. A text in
 would be missed, so a set that says nothing is an error there.
 
 Thirteen is GPT-3's choice (Brown et al. 2020, arXiv 2005.14165, appendix C): shorter n-grams are phrases of the language. A
-copy of which every thirteenth word was changed is not found. A test text of fewer words has no n-gram and protects nothing;
-a set that has only such is an error.
+copy of which every thirteenth word was changed is not found: near duplicates are found by a second step with short n-grams
+and a share, `n: 5, max_frac: 0.5`. Where one word in k was changed, at random, about (1 - 1/k)^5 of the 5-grams are left:
+half of them for one in eight. A test text of fewer words than n has no n-gram and protects nothing; a set that has only such
+is an error.
 
 Sets are Parquet files or JSON Lines (plain, .gz, .zst) with a column of texts, or folders: of `curate ner import`, or of
 Parquet files. `splits` takes only rows whose `split` is one of them: an import holds the training part of a corpus too.
@@ -38,7 +42,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from curate.core.batch import SPACY_LIKE, DocBatch, Words
 from curate.core.columns import REASONS
@@ -54,6 +58,7 @@ from filters.rules import MOST, listed
 _SENTENCES: Final = "sentences.parquet"
 _LANGUAGE: Final = "language"
 _COUNT: Final = "ngrams_count"
+_FRAC: Final = "ngrams_frac"
 #: Letters of a script's code, by which it is told from a country's.
 _SCRIPT: Final = 4
 _MAX_SETS: Final = 30_000
@@ -75,6 +80,18 @@ class DecontaminateConfig(StageConfig):
     )
     n: int = Field(13, ge=2, le=1000, description="Words in a row that must be equal.")
     max_ngrams: int = Field(0, ge=0, le=MOST, description="Most places that a document may share.")
+    max_frac: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Instead of `max_ngrams`: the largest share of its n-grams that a document may share.",
+    )
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> DecontaminateConfig:
+        if self.max_frac is not None and self.max_ngrams:
+            raise ValueError("`max_frac` stands instead of `max_ngrams`; leave one out")
+        return self
 
     @field_validator("language")
     @classmethod
@@ -89,7 +106,7 @@ class Decontaminate(Annotator[DecontaminateConfig]):
     """Drops documents that share n words in a row with a test set."""
 
     Config = DecontaminateConfig
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     def __init__(self, config: DecontaminateConfig) -> None:
         self.config = config
@@ -101,12 +118,20 @@ class Decontaminate(Annotator[DecontaminateConfig]):
         return frozenset({"text"})
 
     def writes(self) -> Mapping[str, pa.DataType]:
-        return {_COUNT: pa.int32(), "test_set": pa.string(), REASONS: pa.list_(pa.string())}
+        return {
+            _COUNT: pa.int32(),
+            _FRAC: pa.float32(),
+            "test_set": pa.string(),
+            REASONS: pa.list_(pa.string()),
+        }
 
     def artifacts(self, context: Context) -> Mapping[str, Path]:
         return {f"set {i}": file for i, file in enumerate(f for _, f in set_files(self.config.sets))}
 
     def rules(self, language: str | None) -> tuple[Rule, ...]:
+        share = self.config.max_frac
+        if share is not None:
+            return (Rule("contaminated", _FRAC, maximum=share, lowest=0, highest=1, option="max_frac"),)
         most = self.config.max_ngrams
         return (Rule("contaminated", _COUNT, maximum=most, lowest=0, option="max_ngrams"),)
 
@@ -127,12 +152,16 @@ class Decontaminate(Annotator[DecontaminateConfig]):
                 )
             table = self._tables[key]
         counts, owners = shared(batch, table, self.config.n)
-        failed = counts > self.config.max_ngrams
+        fractions = counts / np.maximum(ngrams_in(batch, self.config.n), 1)
+        fractions = fractions.astype(np.float32)
+        share = self.config.max_frac
+        failed = counts > self.config.max_ngrams if share is None else fractions > np.float32(share)
         reasons = listed(["contaminated"], np.atleast_2d(failed).T)
         names = pa.array([name for name, _ in self._texts], pa.string())
         where = pa.array(owners, pa.int32(), mask=owners < 0)
         return {
             _COUNT: pa.array(counts),
+            _FRAC: pa.array(fractions),
             "test_set": names.take(where),
             REASONS: reasons,
         }
@@ -300,6 +329,13 @@ def shared(batch: DocBatch, table: Table, n: int) -> tuple[npt.NDArray[np.int32]
         tokens.hashes, tokens.classes, tokens.docs, np.uint64(n), table.hashes, table.owners, counts, owners
     )
     return counts, owners
+
+
+def ngrams_in(batch: DocBatch, n: int) -> npt.NDArray[np.int64]:
+    """How many n-grams each row has: int64[rows]."""
+    tokens = batch.tokens
+    words = np.concatenate([[0], np.cumsum((tokens.classes & COUNTED) != 0)])
+    return np.maximum(words[tokens.docs[1:]] - words[tokens.docs[:-1]] - n + 1, 0)
 
 
 @inlined

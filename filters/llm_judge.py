@@ -79,6 +79,7 @@ class LlmJudge(Annotator[LlmJudgeConfig]):
 
     Config = LlmJudgeConfig
     VERSION: ClassVar[int] = 1
+    SERIAL: ClassVar[bool] = True  # a call asks for as many answers at once as the server takes
 
     def __init__(self, config: LlmJudgeConfig) -> None:
         self.config = config

@@ -73,6 +73,7 @@ class NerJudge(Annotator[NerJudgeConfig]):
 
     Config = NerJudgeConfig
     VERSION: ClassVar[int] = 1
+    SERIAL: ClassVar[bool] = True  # a call asks for as many answers at once as the server takes
 
     def __init__(self, config: NerJudgeConfig) -> None:
         self.config = config
@@ -114,7 +115,7 @@ class NerJudge(Annotator[NerJudgeConfig]):
     def begin(self) -> None:
         pass
 
-    def finish(self) -> Mapping[str, float]:
+    def finish(self) -> Mapping[str, int]:
         """What was asked, what it cost and how the answers were, since the last unit."""
         assert self._client is not None
         counts = {**self._client.take_counts(), **self._counts}

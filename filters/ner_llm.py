@@ -101,6 +101,7 @@ class NerLlm(Annotator[NerLlmConfig]):
 
     Config = NerLlmConfig
     VERSION: ClassVar[int] = 1
+    SERIAL: ClassVar[bool] = True  # a call asks for as many answers at once as the server takes
 
     def __init__(self, config: NerLlmConfig) -> None:
         self.config = config
@@ -136,7 +137,7 @@ class NerLlm(Annotator[NerLlmConfig]):
     def begin(self) -> None:
         pass
 
-    def finish(self) -> Mapping[str, float]:
+    def finish(self) -> Mapping[str, int]:
         """What was asked, what it cost and how the answers were, since the last unit."""
         assert self._client is not None
         counts = {**self._client.take_counts(), **self._counts}

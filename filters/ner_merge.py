@@ -86,6 +86,7 @@ class NerMerge(Annotator[MergeConfig]):
 
     Config = MergeConfig
     VERSION: ClassVar[int] = 1
+    SERIAL: ClassVar[bool] = True  # the encoder's vectors of labels are kept as they come
 
     def __init__(self, config: MergeConfig) -> None:
         self.config = config

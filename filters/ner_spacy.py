@@ -59,6 +59,7 @@ class NerSpacy(Annotator[SpacyConfig]):
 
     Config = SpacyConfig
     VERSION: ClassVar[int] = 1
+    SERIAL: ClassVar[bool] = True  # spaCy's pipelines expect a process with one thread
 
     def __init__(self, config: SpacyConfig) -> None:
         self.config = config

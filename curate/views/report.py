@@ -27,7 +27,7 @@ from curate.running.ledger import READ, StepLedger, Tally, add_up, imbalances
 from curate.views.status import (
     PhaseState,
     RunState,
-    cut_warnings,
+    count_warnings,
     job_counts,
     output_entry,
     phase_entries,
@@ -93,7 +93,7 @@ def _report(run: RunState) -> dict[str, Any]:
         ],
         "jobs": counts,
         "failure": run.failure,
-        "warnings": [*cut_warnings(counts), *lint_report(run.plan, steps)],
+        "warnings": [*count_warnings(counts), *lint_report(run.plan, steps)],
     }
 
 

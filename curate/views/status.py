@@ -216,7 +216,30 @@ def job_counts(run: RunState) -> dict[str, dict[str, int]]:
     return found
 
 
-def cut_warnings(counts: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
+def count_warnings(counts: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
+    """What the counts of jobs and steps warn of, as entries of a report's `warnings`."""
+    return [*_cut(counts), *_not_cached(counts)]
+
+
+def _not_cached(counts: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
+    """A warning for each step whose cache could not be written."""
+    return [
+        {
+            "kind": "not_cached",
+            "step": step,
+            "reason": None,
+            "option": "cache",
+            "languages": {},
+            "message": f"{step}: what was made of {numbers['not_cached']:,} texts could not be kept for other runs: the "
+            "disk of the cache is full, or its folder may not be written",
+            "help": "free some space, or name another folder with `cache:`",
+        }
+        for step, numbers in counts.items()
+        if numbers.get("not_cached", 0)
+    ]
+
+
+def _cut(counts: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
     """A warning for each job that did not compare all documents it should have, because a bucket was too large."""
     return [
         {
@@ -306,7 +329,7 @@ def render(status: Mapping[str, Any], run: str, console: Console) -> None:
     for job, counts in status["jobs"].items():
         if counts:
             console.print(Text(f"{job}: {counts_text(counts)}"))
-    for warning in cut_warnings(status["jobs"]):
+    for warning in count_warnings(status["jobs"]):
         console.print(Text(f"warning: {warning['message']}", style="yellow"))
     for output in status["outputs"]:
         whole = "complete" if output["complete"] else "not complete"

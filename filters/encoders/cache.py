@@ -3,16 +3,17 @@
     <folder>/embeddings/<encoder>-<digest>/encoder.json      what decides a vector: the recipe
                                           /<digest>.arrow    shards (`filters.encoders.shards`)
 
-A recipe is the encoder's name, the checksum of its files, its settings (pooling, prefix), the versions of its libraries, and
-how many characters and tokens of a text it reads. Another recipe has another folder, so vectors never mix.
+A recipe is the encoder's name, the checksum of its files, its settings (pooling, prefix, numbers that it computes with), the
+versions of its libraries, and how many characters and tokens of a text it reads. Another recipe has another folder, so
+vectors never mix.
 
 The folder may be shared by any number of runs, also at the same time. What a run may look up is frozen in its plan
 (`snapshot`), so a unit that is done twice finds the same, whatever others have written meanwhile; what it encodes becomes a
 shard when the unit ends. Where a key is in several shards, the first one by name counts.
 
-Memory: 16 bytes for each row of the snapshot, in every worker (1.6 GB for 100 million), and 8 record batches (34 MB of 512
-values). Vectors are read when they are asked for, 4,096 rows at a time; a corpus that comes in the order in which it was
-encoded reads each once.
+Memory: 16 bytes for each row of the snapshot in every worker (1.6 GB for 100 million; 56 while they are sorted), and 8
+record batches (34 MB of 512 values). Vectors are read when they are asked for, 4,096 rows at a time; a corpus that comes in
+the order in which it was encoded reads each once.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ Int64s = npt.NDArray[np.int64]
 EMBEDDINGS: Final = "embeddings"
 #: Raised when equal recipes would give other vectors for reasons of our own.
 _FORMAT: Final = 1
-#: Record batches whose rows are held, and bits of a place that number a row of its shard.
+#: Record batches whose rows are held, files that are open, and bits of a place that number a row of its shard.
 _KEPT_GROUPS: Final = 8
+_OPEN_FILES: Final = 32
 _ROW_BITS: Final = 36
 
 
@@ -140,14 +142,15 @@ class Snapshot:
     """The shards that may be looked up. E510 if one of them is not what it was."""
 
     def __init__(self, folder: Path, names: Sequence[str], dimensions: int) -> None:
-        self._readers = [ShardReader(folder / name, dimensions) for name in names]
+        self._paths = [folder / name for name in names]
+        self._open: OrderedDict[int, ShardReader] = OrderedDict()
         self._held: OrderedDict[tuple[int, int], Rows] = OrderedDict()
         self._dimensions = dimensions
         keys, places = [np.zeros((0, 2), np.uint64)], [np.zeros(0, np.int64)]
-        for name, (shard, reader) in zip(names, enumerate(self._readers), strict=True):
-            parts = reader.key_groups()
+        for shard, path in enumerate(self._paths):
+            parts = ShardReader(path, dimensions).key_groups()
             if any(len(part) != GROUP for part in parts[:-1]):
-                raise unfit(folder / name, f"a record batch has not {GROUP} rows")
+                raise unfit(path, f"a record batch has not {GROUP} rows")
             keys += parts
             places.append((shard << _ROW_BITS) + np.arange(sum(map(len, parts)), dtype=np.int64))
         self._index = Index(np.concatenate(keys), np.concatenate(places))
@@ -171,8 +174,16 @@ class Snapshot:
     def _group(self, shard: int, number: int) -> Rows:
         key = (shard, number)
         if key not in self._held:
-            self._held[key] = self._readers[shard].group(number)
+            self._held[key] = self._reader(shard).group(number)
             while len(self._held) > _KEPT_GROUPS:
                 self._held.popitem(last=False)
         self._held.move_to_end(key)
         return self._held[key]
+
+    def _reader(self, shard: int) -> ShardReader:
+        if shard not in self._open:
+            self._open[shard] = ShardReader(self._paths[shard], self._dimensions)
+            while len(self._open) > _OPEN_FILES:
+                self._open.popitem(last=False)
+        self._open.move_to_end(shard)
+        return self._open[shard]

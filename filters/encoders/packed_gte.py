@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 from filters.encoders.packed_attention import Layout, attend
@@ -59,7 +58,7 @@ class Gte:
         self._rotary = rotary(_frequencies(config, self._width), config["max_position_embeddings"], device)
         self._norm = Norm(*tensors.linear("embeddings.LayerNorm"), epsilon)
         self._rotated = fused(rotated, device)
-        self._gate = fused(partial(gated, activation(config["hidden_act"]), False), device)
+        self._gate = fused(gated(activation(config["hidden_act"]), False), device)
         self._sum = fused(normed_sum, device)
         self._layers = []
         for number in range(config["num_hidden_layers"]):

@@ -14,7 +14,6 @@ writes `layer_types` and `rope_parameters` instead.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Final, NamedTuple
 
 from filters.encoders.packed_attention import Layout, attend
@@ -60,7 +59,7 @@ class ModernBert:
         }
         self._norm = Norm(*tensors.linear("embeddings.norm"), epsilon)
         self._rotated = fused(rotated, device)
-        self._gate = fused(partial(gated, activation(config["hidden_activation"]), True), device)
+        self._gate = fused(gated(activation(config["hidden_activation"]), True), device)
         self._layers = []
         for number, kind in enumerate(_kinds(config)):
             name = f"layers.{number}"

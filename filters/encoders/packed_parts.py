@@ -82,10 +82,14 @@ def activation(name: Any) -> Callable[[Any], Any]:
     return known[name]
 
 
-def gated(act: Callable[[Any], Any], first: bool, x: Any) -> Any:
+def gated(act: Callable[[Any], Any], first: bool) -> Callable[[Any], Any]:
     """Half of x times the activation of the other half; first: whether the first half is activated."""
-    one, two = x.chunk(2, dim=-1)
-    return act(one) * two if first else one * act(two)
+
+    def gate(x: Any) -> Any:
+        one, two = x.chunk(2, dim=-1)
+        return act(one) * two if first else one * act(two)
+
+    return gate
 
 
 def fused(part: Callable[..., Any], device: Any) -> Callable[..., Any]:

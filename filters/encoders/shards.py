@@ -10,8 +10,9 @@ A shard is an uncompressed Arrow IPC file with record batches of 4,096 rows, in 
 
 Each batch has the XXH3-64 of its keys and of its other columns beside it, which are checked when they are read.
 
-`<XXH3-128 of the keys>.arrow` is committed by `link` from a hidden file, whole or not at all, and never changes. So two
-attempts at one unit leave one shard, and what begins with a dot counts for nothing; debris of a day is removed.
+`<sums of the keys' halves>.arrow` is committed by `link` from a hidden file, whole or not at all, and never changes. So two
+attempts at one unit leave one shard, whatever order its threads came in, and what begins with a dot counts for nothing;
+debris of a day is removed.
 
 Why no Parquet: it takes 2.5 times the CPU to read lists of a fixed size (100,000 x 512: 0.39 s, here 0.01 s and 0.13 s with
 the conversion to float32) and 10 times to write them, and vectors do not compress (zstd 8 %).
@@ -111,7 +112,7 @@ class ShardWriter:
         self._path = folder / f".{secrets.token_hex(8)}.tmp"
         self._sink = pa.OSFile(str(self._path), "wb")
         self._file = pa.ipc.new_file(self._sink, self._schema)
-        self._names = xxhash.xxh3_128()
+        self._sums = np.zeros(2, np.uint64)
         self._held: list[Rows] = []
         self._count = 0
 
@@ -127,7 +128,7 @@ class ShardWriter:
         self._held, self._count = [rows.part(slice(count, None))], self._count - count
         for first in range(0, count, GROUP):
             group = rows.part(slice(first, min(first + GROUP, count)))
-            self._names.update(np.ascontiguousarray(group.keys).data)
+            self._sums += group.keys.sum(axis=0, dtype=np.uint64)
             digests = {"keys": _digest(group.keys), "rest": _digest(*group[1:])}
             self._file.write_batch(_record(group, self._schema), custom_metadata=digests)
 
@@ -140,7 +141,7 @@ class ShardWriter:
         with self._path.open("rb") as file:
             os.fsync(file.fileno())
         with suppress(FileExistsError):  # another attempt at the same texts was first
-            os.link(self._path, self._folder / f"{self._names.hexdigest()}.arrow")
+            os.link(self._path, self._folder / f"{self._sums[0]:016x}{self._sums[1]:016x}.arrow")
         self._path.unlink()
 
     def discard(self) -> None:

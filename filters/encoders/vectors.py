@@ -6,10 +6,12 @@ Every vector that a head sees has been rounded to float16 and back, whether it c
 from the encoder just now: a run that finds everything and a run that finds nothing give equal scores, if the encoder
 gives equal vectors. Rounding moves a value of a unit vector by at most 2⁻¹² of itself.
 
-Batches may come from several threads: looking up and keeping take turns, encoding does too unless the encoder is
-`CONCURRENT`. Steps of one process share encoders and vectors by recipe and cache (`shared`), so two heads on one encoder
-encode once.
-What is found depends on the shard and the snapshot alone: what was made in a unit is forgotten when the next one begins.
+Steps of one process share encoders and vectors by recipe and cache (`shared`), so two heads on one encoder encode once.
+Batches may come from several threads: looking up and keeping take turns, and encoding does too unless the encoder is
+`CONCURRENT`, which says that a vector depends on nothing but its text. Of such a one everything is found that the unit has
+made so far. Of others, whose vectors depend by rounding on the texts beside them, only what was made of the same batch for
+another step: what else is there yet depends on the threads. So what is encoded together follows from the shard and the
+snapshot; what was made in a unit is forgotten when the next one begins.
 
 A unit's new vectors become a shard when it ends. Where that cannot be written (a full disk, a folder of somebody else) the
 work goes on, and `not_cached` counts the texts. Vectors that are not finite are never kept.
@@ -21,7 +23,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import Any, Final
 
 import numpy as np
@@ -67,10 +69,11 @@ class Vectors:
         self._folder = folder
         self._snapshot = Snapshot(folder, names, recipe.dimensions) if folder is not None and names else None
         self._state = Lock()
-        self._turn: AbstractContextManager[Any] = (
-            nullcontext() if getattr(encoder, "CONCURRENT", False) else Lock()
-        )
+        self._concurrent = bool(getattr(encoder, "CONCURRENT", False))
+        self._turn: AbstractContextManager[Any] = nullcontext() if self._concurrent else Lock()
         self._made: list[tuple[Index, Rows]] = []
+        self._thread = local()
+        self._unit = 0
         self._writer: ShardWriter | None = None
         self._writable = folder is not None
         self._lost = self._written = 0
@@ -81,6 +84,7 @@ class Vectors:
             self._writer.discard()
         self._made, self._writer, self._writable = [], None, self._folder is not None
         self._lost = self._written = 0
+        self._unit += 1
 
     def finish(self) -> Mapping[str, int]:
         """The unit ends: what it made is committed. Counts `cached` and `not_cached` texts, to whoever asks first."""
@@ -95,13 +99,14 @@ class Vectors:
         return {name: number for name, number in counts.items() if number}
 
     def encode(self, texts: pa.StringArray, counts: Counter[str]) -> Encoded:
-        """Row for row, as `Encoder.encode`, rounded to float16. counts: gets texts `encoded` and `reused`."""
+        """Row for row, as `Encoder.encode`, rounded to float16. counts: the caller's own, gets texts `encoded`, `reused`."""
         keys, cut = prefix_keys(texts, self._recipe.max_characters)
         first, place = _distinct(keys)
         rows = _empty(keys[first], self._recipe.dimensions)
         have = np.zeros(len(first), np.bool_)
+        memory = self._memory(counts)
         with self._state:
-            for index, made in reversed(self._made):
+            for index, made in reversed(memory):
                 _look_up(index, made, rows, have)
             if self._snapshot is not None:
                 _within(self._snapshot, rows, have)
@@ -109,13 +114,31 @@ class Vectors:
             counts["reused"] += len(have) - len(missing)
             counts["encoded"] += len(missing)
         if len(missing):
-            self._make(texts.take(pa.array(first[missing])), rows, missing)
+            self._make(texts.take(pa.array(first[missing])), rows, missing, memory)
         vectors = rows.vectors.astype(np.float32)
         if len(first) == len(keys):
             return Encoded(vectors, rows.n_tokens, rows.truncated | cut)
         return Encoded(vectors[place], rows.n_tokens[place], rows.truncated[place] | cut)
 
-    def _make(self, texts: pa.StringArray, into: Rows, at: npt.NDArray[np.int64]) -> None:
+    def _memory(self, caller: Counter[str]) -> list[tuple[Index, Rows]]:
+        """What may be found beside the snapshot: of the unit, or of the batch that this thread is at. Where a caller comes
+        for the second time, the next batch has begun."""
+        if self._concurrent:
+            return self._made
+        mine = self._thread
+        if getattr(mine, "unit", None) != self._unit or id(caller) in mine.callers:
+            mine.unit, mine.callers, mine.made = self._unit, set(), []
+        mine.callers.add(id(caller))
+        made: list[tuple[Index, Rows]] = mine.made
+        return made
+
+    def _make(
+        self,
+        texts: pa.StringArray,
+        into: Rows,
+        at: npt.NDArray[np.int64],
+        memory: list[tuple[Index, Rows]],
+    ) -> None:
         """Encode texts, put them into rows `at`, and keep them."""
         most = self._recipe.max_characters
         with self._turn:
@@ -130,13 +153,13 @@ class Vectors:
         if len(made.keys) == 0:
             return
         with self._state:
-            self._remember(made)
+            self._remember(made, memory)
 
-    def _remember(self, made: Rows) -> None:
+    def _remember(self, made: Rows, memory: list[tuple[Index, Rows]]) -> None:
         """For other steps and batches of the unit, and for the cache. A text that two threads made at once is kept twice."""
-        self._made.append((Index(made.keys, np.arange(len(made.keys))), made))
-        while len(self._made) > 2 and sum(rows.vectors.nbytes for _, rows in self._made) > _HELD_BYTES:
-            self._made.pop(0)
+        memory.append((Index(made.keys, np.arange(len(made.keys))), made))
+        while len(memory) > 2 and sum(rows.vectors.nbytes for _, rows in memory) > _HELD_BYTES:
+            memory.pop(0)
         self._keep(made)
 
     def _keep(self, made: Rows) -> None:

@@ -271,3 +271,37 @@ def export_command(
         click.echo("parts: " + ", ".join(f"{part} {rows:,}" for part, rows in sorted(done.parts.items())))
     for reason, count in sorted(counts.items()):
         click.echo(f"left out: {count:,} {reason.replace('_', ' ')}")
+
+
+@command.command("rejects")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="A Parquet file for all of them."
+)
+@click.option("--force", is_flag=True, help="Replace the file.")
+def rejects_command(path: Path, output: Path | None, force: bool) -> None:
+    """Show what teachers said that has no place.
+
+    PATH is what a run published with the column `ner__rejects`: mentions that are not in the text, overlap a better span,
+    have no label and so on. They are counted by teacher and reason; --output has a row for each.
+
+    \b
+    Example: curate ner rejects out/ner/rejects
+    Example: curate ner rejects out/ner/rejects --output rejects.parquet
+    """
+    import pyarrow.parquet as pq
+
+    from curate.core.errors import error
+    from filters.ner.rejects import counts_of, read_rejects
+
+    _check_exists(path, "PATH")
+    if output is not None and output.exists() and not force:
+        raise error("C205", f"{output} is there already", help="choose another --output, or give --force")
+    table = read_rejects(path)
+    for teacher, reason, example, count in counts_of(table):
+        click.echo(f"{teacher}: {count:,} {reason}, such as {example[:60]!r}")
+    click.echo(f"{len(table):,} mentions without a span")
+    if output is not None:
+        part = output.with_name(output.name + ".part")
+        pq.write_table(table, part, compression="zstd")
+        part.replace(output)

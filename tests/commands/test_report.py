@@ -18,6 +18,7 @@ from commands.run_folders import Shard, make_run
 from curate.core.errors import CurateError
 from curate.views.report import build_report
 from curate.views.report_view import render, share, size
+from curate.views.status import count_warnings
 
 Invoke = Callable[..., Result]
 
@@ -257,3 +258,10 @@ def test_shares_and_sizes() -> None:
     assert [size(0), size(999), size(1_000), size(45_200_000), size(3e15)] == [
         "0 B", "999 B", "1.0 KB", "45.2 MB", "3000.0 TB",
     ]  # fmt: skip
+
+
+def test_embeddings_that_could_not_be_kept_are_warned_of() -> None:
+    counts = {"edu": {"encoded": 5, "not_cached": 5}, "again": {"reused": 5}}
+    (warning,) = count_warnings(counts)
+    assert (warning["kind"], warning["step"]) == ("not_cached", "edu")
+    assert "5 texts" in warning["message"]

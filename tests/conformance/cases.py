@@ -45,6 +45,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "filters.datatrove": {"filter": "datatrove.pipeline.filters.SamplerFilter"},
     "filters.decontaminate": {"sets": [str(Path(__file__).with_name("test_set.jsonl"))]},
     "filters.length": {"min_chars": 20},
+    "filters.ner_gliner": {"model": "no/such/folder", "types": ["person"]},
     "filters.ner_judge": {"model": "toy", "server": {"base_url": f"${JUDGE}"}},
     "filters.ner_llm": {"model": "toy", "server": {"base_url": f"${JUDGE}"}},
     "filters.ner_merge": {"teachers": ["teacher", "other"]},
@@ -57,6 +58,9 @@ REQUIRED: dict[str, dict[str, Any]] = {
     # One model, by its name and by its path, as two: the only one that needs no download.
     "lid.ensemble": {"models": ["lid.176.ftz", str(MODELS["lid.176.ftz"].path(models_folder()))]},
 }
+
+#: Steps that cannot be opened here: no package ships a model for them, and their own tests make one.
+NO_MODEL = ("filters.ner_gliner",)
 
 
 def _tiny_jql() -> dict[str, Any]:
@@ -138,7 +142,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
             "stats": True,
         }
     ],
-    "filters.decontaminate": [{"n": 4, "max_ngrams": 8}],
+    "filters.decontaminate": [{"n": 4, "max_ngrams": 8}, {"n": 5, "max_frac": 0.3}],
     "filters.ner_judge": [{"answer": "schema", "max_invalid_frac": 1}],
     "filters.ner_llm": [{"answer": "json", "types": ["city"], "max_characters": 900, "max_invalid_frac": 1}],
     "filters.ner_merge": [{"grounding": "all", "unanswered": "keep"}],
@@ -228,6 +232,7 @@ def cases() -> list[Case]:
     return [
         Case(name, {**REQUIRED.get(name, {}), **MODELLED.get(name, {}), **more})
         for name in steps()
+        if name not in NO_MODEL
         for more in ({}, *MORE.get(name, ()))
     ]
 

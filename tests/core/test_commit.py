@@ -6,6 +6,7 @@ a killed process leaves is what the calls before had done.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import threading
@@ -18,9 +19,11 @@ from curate.core.commit import (
     Done,
     Output,
     compact,
+    consume,
     describe,
     finished,
     forget,
+    is_consumed,
     read_counters,
     read_done,
     remove_outputs,
@@ -356,6 +359,34 @@ def test_a_kill_while_forgetting_keeps_what_counts(tmp_path: Path, compacted: bo
         assert {d.unit for found in read_done(folder, PHASE).values() for d in found} == {1, 2}
         kept = {o.path for d in there.values() for o in d.outputs.values()}
         assert {name for name in files_below(folder) if not name.startswith("done/")} == kept
+
+
+def test_a_kill_while_exchange_files_are_removed_leaves_records_that_know_it(tmp_path: Path) -> None:
+    def before(folder: RunFolder) -> None:
+        for unit in range(UNITS):
+            done = attempt_at(folder, unit, f"a{unit}")
+            path = folder.exchange(PHASE, unit, f"a{unit}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"rows")
+            outputs = {**done.outputs, "rows": describe(folder, path, "seal")}
+            assert write_done(folder, PHASE, dataclasses.replace(done, outputs=outputs))
+
+    def work(folder: RunFolder) -> None:
+        consume(folder, PHASE, finished(folder, PHASE, RIGHT))
+
+    for folder in every_kill(tmp_path, before, work):
+        there = finished(folder, PHASE, RIGHT)
+        assert set(there) == set(RIGHT)
+        forget(folder, PHASE, there)
+        work(folder)
+        after = finished(folder, PHASE, RIGHT)
+        assert all(
+            is_consumed(done) and set(done.outputs) == {"overlay", "counters"} for done in after.values()
+        )
+        assert {unit: done.facts["quarantined"] for unit, done in after.items()} == dict.fromkeys(RIGHT, 0)
+        assert not (folder.root / "exchange" / PHASE).exists()
+        work(folder)
+        assert finished(folder, PHASE, RIGHT) == after
 
 
 def test_a_kill_while_replacing_a_small_file_leaves_the_old_or_the_new_one(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Equal inputs give equal bytes, whatever the number of tasks and workers.
+"""Equal inputs give equal bytes, whatever the number of tasks, workers and threads.
 
 Two inputs: the sample that comes with the project, with its own config, and 200 shards of very different sizes (nothing, one
 row, thousands; Parquet and JSON Lines), published in every way there is. All published bytes are compared, the data card
@@ -16,8 +16,8 @@ from tests.e2e.cli import Place
 from tests.e2e.run_folder import done_records, published, strays, tasks
 
 PROJECT = Path(__file__).parents[2]
-#: (tasks, workers) of the runs that are compared with the first.
-WAYS = [(1, 1), (3, 2), (7, 2)]
+#: (tasks, workers, threads) of the runs that are compared with the first.
+WAYS = [(1, 1, 1), (3, 2, 1), (7, 2, 1), (7, 1, 3)]
 
 MANY = """
 input:
@@ -57,12 +57,13 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(900)
 def test_equal_bytes_from_200_uneven_shards(tmp_path: Path, many: Path) -> None:
     seen: list[dict[str, dict[str, str]]] = []
-    for number_of_tasks, workers in WAYS:
+    for number_of_tasks, workers, threads in WAYS:
         place = _place(tmp_path / f"{number_of_tasks}-{workers}", many=many)
         place.config(MANY)
-        place.run("--tasks", str(number_of_tasks), workers=workers).succeeded()
+        given = ("--tasks", str(number_of_tasks), "--threads", str(threads))
+        place.run(*given, workers=workers).succeeded()
         seen.append({name: published(place / "out" / name) for name in OUTPUTS})
-        assert seen[-1] == seen[0], f"{number_of_tasks} tasks and {workers} workers differ"
+        assert seen[-1] == seen[0], f"{number_of_tasks} tasks, {workers} workers, {threads} threads differ"
         _every_task_worked(place / "runs/job", number_of_tasks)
         assert strays(place / "runs/job", *(place / "out" / name for name in OUTPUTS)) == []
     assert [len(seen[0][name]) > 3 for name in ("plain", "languages")] == [True, True]
@@ -80,15 +81,15 @@ def _every_task_worked(run: Path, number: int) -> None:
 @pytest.mark.timeout(900)
 def test_equal_bytes_from_the_sample(tmp_path: Path) -> None:
     seen = []
-    for number_of_tasks, workers in WAYS:
+    for number_of_tasks, workers, threads in WAYS:
         place = _place(
             tmp_path / f"{number_of_tasks}-{workers}", data=PROJECT / "data", configs=PROJECT / "configs"
         )
         place.config((PROJECT / "configs/web.yaml").read_text(encoding="utf-8"), "web.yaml")
-        fewer = ("--set", "steps.edu.max_characters=200")  # scoring is nearly all of this run's time
-        place.run("web.yaml", "--tasks", str(number_of_tasks), *fewer, workers=workers).succeeded()
+        given = ("--tasks", str(number_of_tasks), "--threads", str(threads))
+        place.run("web.yaml", *given, workers=workers).succeeded()
         seen.append(published(place / "out/web/pretrain"))
-        assert seen[-1] == seen[0], f"{number_of_tasks} tasks and {workers} workers differ"
+        assert seen[-1] == seen[0], f"{number_of_tasks} tasks, {workers} workers, {threads} threads differ"
         shards = len(done_records(place / "runs/web")["pass1"])
         _every_task_worked(place / "runs/web", min(number_of_tasks, shards))
     assert len(seen[0]) > 25

@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from curate.core.batch import DocBatch, Words
 from curate.core.errors import CurateError
 from curate.core.text.codepoints import COUNTED
-from filters.decontaminate import STAGE, build_table, shared
+from filters.decontaminate import STAGE, build_table, ngrams_in, shared
 from tests.filters.rule_cases import annotate, assigned_only, batch_of, opened
 
 WORDS = ["a", "b", "c", "d", ",", ".", "北", "京", "x-y", "don't", "ไท", "A"]
@@ -56,6 +57,7 @@ def test_shared_ngrams_are_those_plain_python_finds(
     batch = DocBatch(record([*documents, *test]), language="language", words=words)
     table = build_table(sets, n, words, by_language=words == "spacy-like", language="und")
     counts, owners = shared(batch, table, n)
+    assert ngrams_in(batch, n).tolist() == [len(ngrams(batch, row, n)) for row in range(batch.num_rows)]
     for row in range(batch.num_rows):
         hits = [known[ngram] for ngram in ngrams(batch, row, n) if ngram in known]
         assert counts[row] == len(hits)
@@ -69,6 +71,21 @@ def write(path: Path, rows: list[dict[str, Any]]) -> str:
     lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
     path.write_bytes(gzip.compress(lines) if path.suffix == ".gz" else lines)
     return str(path)
+
+
+def test_near_duplicates_share_many_of_their_short_ngrams(tmp_path: Path) -> None:
+    words = [f"w{i}" for i in range(200)]
+    place = write(tmp_path / "test.jsonl", [{"text": " ".join(words)}])
+    every_eighth = " ".join("changed" if i % 8 == 7 else word for i, word in enumerate(words))
+    quotes = " ".join([*words[:20], *(f"v{i}" for i in range(180))])
+    texts = [every_eighth, quotes, "nothing in common at all with it", ""]
+    exact = annotate(STAGE, batch_of(texts), sets=[place])
+    assert exact["reasons"] == [[], ["contaminated"], [], []]
+    near = annotate(STAGE, batch_of(texts), sets=[place], n=5, max_frac=0.3)
+    assert near["reasons"] == [["contaminated"], [], [], []]
+    assert near["ngrams_frac"] == pytest.approx([3 / 8, 16 / 196, 0, 0], abs=0.01)
+    with pytest.raises(ValidationError, match="leave one out"):
+        STAGE.Config(sets=[place], max_frac=0.5, max_ngrams=3)
 
 
 def test_thirteen_words_whatever_the_punctuation(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ class Spelled:
     max_tokens = 5
     languages = None
     libraries = ()
+    CONCURRENT = False
 
     def __init__(self, **settings: str) -> None:
         self.settings = settings
@@ -130,11 +131,12 @@ def test_two_steps_on_one_encoder_encode_once(tmp_path: Path) -> None:
     first, second = shared(one, 40, tmp_path, ()), shared(other, 40, tmp_path, ())
     assert first is second
     first.begin()
-    counts: Counter[str] = Counter()
+    ours, theirs = Counter[str](), Counter[str]()
     for number in range(5):
         texts = [f"{number} {i}" for i in range(20)]
-        first.encode(pa.array(texts), counts)
-        second.encode(pa.array([*texts[::3], f"{number} more"]), counts)
+        first.encode(pa.array(texts), ours)
+        second.encode(pa.array([*texts[::3], f"{number} more"]), theirs)
+    counts = ours + theirs
     assert (one.opened, other.opened) == (1, 0)
     assert len(one.asked) == len(set(one.asked)) == 105
     assert other.asked == []
@@ -166,6 +168,23 @@ def test_what_another_unit_made_is_forgotten(tmp_path: Path) -> None:
     folder = recipe_of(encoder, 40).folder(tmp_path)
     assert len(shard_names(folder)) == 2
     assert [path.name for path in folder.glob(".*")] == []
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_is_encoded_together_does_not_depend_on_other_batches(alone: bool, tmp_path: Path) -> None:
+    """An encoder whose vectors depend on nothing but the text may find those of an earlier batch; of another one they could
+    be there or not, as the threads have it."""
+    encoder = Spelled()
+    encoder.CONCURRENT = alone
+    vectors = vectors_of(encoder, tmp_path)
+    made, counts = unit(vectors, ["a", "b"], ["b", "c"])
+    assert encoder.asked == (["a", "b", "c"] if alone else ["a", "b", "b", "c"])
+    assert counts["cached"] == len(encoder.asked)
+    assert same(unit(vectors_of(Broken(), tmp_path), ["b", "c"])[0][0], made[1])
+    order = vectors_of(Spelled(), tmp_path / "other")
+    unit(order, ["b", "c"], ["a", "b"] if not alone else ["a"])
+    names = [shard_names(recipe_of(encoder, 40).folder(base)) for base in (tmp_path, tmp_path / "other")]
+    assert names[0] == names[1], "the order is not in the name"
 
 
 def test_other_recipes_have_other_folders(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from curate.cli import cli
 from curate.core.errors import CurateError
 from curate.core.models import models_folder
 from curate.core.stage import Context
+from filters.encoders.usem3 import Usem3
 from filters.heads.card import Card, Labels, TrainedOn, read_card
 from filters.heads.head import read_head, write_head
 from filters.heads.training import measures
@@ -31,6 +32,7 @@ from filters.heads.training.recipe import Fit, Recipe
 from filters.heads.training.train import train
 from filters.quality import Quality, QualityConfig
 from tests.filters.rule_cases import batch_of
+from tests.filters.tiny_encoders import write_onnx
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((300, 12))
@@ -143,50 +145,6 @@ def test_a_head_with_such_outputs_is_written_and_read(
     assert alone.tobytes() == scores.tobytes()
 
 
-@pytest.mark.parametrize("ties", [False, True])
-def test_figures_are_scipys_and_scikit_learns(ties: bool) -> None:
-    a = RNG.integers(0, 6, 200).astype(float) if ties else RNG.standard_normal(200)
-    b = np.clip(a + RNG.integers(-1, 2, 200), 0, 5) if ties else a + RNG.standard_normal(200)
-    assert measures.spearman(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).statistic)
-    if ties:
-        assert measures.kappa(a, b) == pytest.approx(
-            sklearn.metrics.cohen_kappa_score(a.astype(int), b.astype(int), weights="quadratic")
-        )
-        found = measures.at_threshold(a, b, 3)
-        assert found.f1 == pytest.approx(sklearn.metrics.f1_score(b >= 3, a >= 3))
-        assert found.recall == pytest.approx(sklearn.metrics.recall_score(b >= 3, a >= 3))
-        assert found.precision == pytest.approx(sklearn.metrics.precision_score(b >= 3, a >= 3))
-
-
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    truth = 6 / math.pi * math.asin(0.6 / 2)  # of two normal variables with correlation .6
-    covered = 0
-    for _ in range(400):
-        a = RNG.standard_normal(60)
-        b = 0.6 * a + 0.8 * RNG.standard_normal(60)
-        low, high = measures.interval(measures.spearman(a, b), 60)
-        covered += low <= truth <= high
-    assert 0.91 < covered / 400 < 0.985
-
-
-def test_figures_that_cannot_be_said_are_nan() -> None:
-    one = np.ones(5)
-    assert math.isnan(measures.spearman(one, np.arange(5.0)))
-    assert math.isnan(measures.spearman(one[:2], one[:2]))
-    assert all(math.isnan(v) for v in measures.interval(math.nan, 50))
-    assert math.isnan(measures.kappa(one, one))
-    assert math.isnan(measures.kappa(one * 1e9, np.arange(5.0)))
-    assert math.isnan(measures.at_threshold(one, one, 2).f1)
-    assert math.isnan(measures.calibration(one[:0], one[:0]).error)
-
-
-def test_calibration_is_the_distance_of_means() -> None:
-    scores = np.repeat([0.0, 1.0], 50)
-    found = measures.calibration(scores, np.repeat([0.5, 1.0], 50))
-    assert found.error == pytest.approx(0.25)
-    assert sum(count for count, _, _ in found.bins) == 100
-
-
 LESSON = "The {} cell makes sugar from light, water and air; number {} shows why leaves are green in spring."
 OFFER = "Buy {} now! Only {} left, cheap shoes, free shipping, click here and win a voucher today."
 WORDS = ["plant", "young", "tall", "wild", "dry", "small", "broad", "old"]
@@ -252,6 +210,65 @@ def test_what_was_trained_scores_in_a_run(trained: Path, tmp_path: Path) -> None
     texts = [LESSON.format("new", 900), OFFER.format("hats", 900)]
     lesson, offer = step.annotate(batch_of(texts))["score"].to_pylist()
     assert lesson > offer + 1.5
+
+
+def test_vectors_are_kept_and_found_again(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = {
+        "name": "kept", "labels": [{"path": str(trained / "labels.jsonl.gz"), "language": "lang"}], "folds": 2,
+        "seeds": 1, "cache": str(tmp_path / "cache"), "output": str(tmp_path),
+    }  # fmt: skip
+    first = train(Recipe.model_validate(raw))
+    before = first.head.read_bytes()
+    given = ["evaluate", str(trained / "labels.jsonl.gz"), "--head", str(first.head), "--language", "lang"]
+    done = CliRunner().invoke(cli, [*given, "--cache", str(tmp_path / "cache")], catch_exceptions=False)
+    assert "82 documents, against score" in done.output
+
+    def encode(*arguments: object) -> None:
+        raise AssertionError("it was encoded before")
+
+    monkeypatch.setattr(Usem3, "encode", encode)
+    again = train(Recipe.model_validate(raw))
+    assert again.head.read_bytes() == before
+    assert again.documents == first.documents == 80
+
+
+def test_a_head_of_another_encoder(tmp_path: Path) -> None:
+    """Trained and applied with a tiny ONNX model; the card knows how its vectors were made."""
+    model = {"use": "onnx", "model": str(write_onnx(tmp_path / "model")), "pooling": "mean"}
+    rows = [{"text": f"{'one two ' * (n % 7)}bridge {n}", "score": n % 7} for n in range(40)]
+    labels = [{"path": str(jsonl(tmp_path / "labels.jsonl", rows))}]
+    raw = {"name": "tiny", "labels": labels, "encoder": model, "seeds": 1, "output": str(tmp_path)}
+    trained = train(Recipe.model_validate(raw))
+    card = read_card(trained.head)
+    assert card.encoder.settings["pooling"] == "mean"
+    step = Quality(QualityConfig.model_validate({"head": str(trained.head), "encoder": model}))
+    context = Context(models=models_folder(), scratch=tmp_path)
+    step.artifacts(context)
+    step.open(context)
+    scores = step.annotate(batch_of([row["text"] for row in rows]))["score"].to_numpy()
+    given = ["evaluate", str(tmp_path / "labels.jsonl"), "--head", str(trained.head), "--json", "--encoder"]
+    done = CliRunner().invoke(cli, [*given, json.dumps(model)], catch_exceptions=False)
+    found = json.loads(done.output)["raters"]["tiny"]["spearman"]
+    wanted = scipy.stats.spearmanr(scores, [row["score"] for row in rows]).statistic
+    assert found == pytest.approx(wanted, abs=0.01)  # a run rounds vectors to float16
+    with pytest.raises(CurateError, match="E508"):
+        CliRunner().invoke(cli, [*given, json.dumps({**model, "pooling": "cls"})], catch_exceptions=False)
+
+
+def test_a_head_is_evaluated_with_its_own_encoder(trained: Path, tmp_path: Path) -> None:
+    head = read_head(trained / "heads" / "mine.safetensors")
+    other = TrainedOn(name="arctic", checksum="ab" * 32, max_characters=9)
+    card = head.card.model_copy(update={"encoder": other})
+    path = write_head([(np.zeros((1, 512)), np.zeros(1))], card, tmp_path)
+    command = ["evaluate", str(trained / "labels.jsonl.gz"), "--head", str(path)]
+    with pytest.raises(CurateError, match=r"E508.*arctic.*usem3"):
+        CliRunner().invoke(cli, command, catch_exceptions=False)
+    for wrong in ("{use: onxx, model: m}", "usem4", "{"):
+        done = CliRunner().invoke(cli, [*command, "--encoder", wrong])
+        assert done.exit_code == 2
+        assert "--encoder" in done.output
 
 
 def test_raters_are_compared(trained: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,32 @@ def opened(model: Path, heads: Path, scratch: Path, **options: Any) -> Jql:
     step.artifacts(context(scratch))
     step.open(context(scratch))
     return step
+
+
+def test_embeddings_are_kept_for_the_next_step_and_apart_by_precision(
+    model: Path, heads: tuple[Path, dict[str, Layers]], tmp_path: Path
+) -> None:
+    """The three heads see one encoding; another run finds it and has equal scores; other numbers are another folder."""
+    texts = batch([*TEXTS, TEXTS[0]])
+    options = {"model": str(model), "heads": str(heads[0]), "device": "cpu", "max_tokens": 64}
+
+    def run(dtype: str) -> tuple[dict[str, list[Any]], dict[str, int]]:
+        step = STAGE(JqlConfig.model_validate({**options, "dtype": dtype, "cache": str(tmp_path / "shared")}))
+        step.open(replace(context(tmp_path), snapshot=step.snapshot(context(tmp_path))))
+        step.begin()
+        made = {name: column.to_pylist() for name, column in step.annotate(texts).items()}
+        return made, dict(step.finish())
+
+    different = len(set(TEXTS))
+    first, counts = run("float32")
+    assert counts == {"encoded": different, "cached": different}
+    again, counts = run("float32")
+    assert counts == {"reused": different}
+    assert again == first
+    other, counts = run("bfloat16")
+    assert counts["encoded"] == different
+    assert other != first
+    assert len(list((tmp_path / "shared/embeddings").iterdir())) == 2
 
 
 def test_one_column_for_each_head(model: Path, heads: tuple[Path, dict[str, Layers]], tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ random half, so that many clients do not come back together; `Retry-After` count
 answer in its tries or its time ends the work with E530 and the server's words; what was answered stays in the cache, so
 the next try asks only for the rest.
 
-The requests of one call share an event loop and connections, which are closed when it returns.
+The requests of one call share an event loop and connections, which are closed when it returns. Calls from several threads
+take turns, so `concurrency` is that of the process.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from curate.core.errors import CurateError, error
@@ -56,6 +58,7 @@ class Client:
         self._tls: Any = httpx.create_ssl_context() if self._address.startswith("https:") else False
         self._cache = AnswerCache(cache) if cache is not None else None
         self._counts: Counter[str] = Counter()
+        self._turn = Lock()
 
     def ask(self, requests: Sequence[Mapping[str, Any]], seen: Seen | None = None) -> list[Answer]:
         """An answer to each request. seen: called with the number of a request and its answer when it has come; what it
@@ -63,6 +66,10 @@ class Client:
 
         E530 if the server gives no answer, E531 if it refuses.
         """
+        with self._turn:
+            return self._ask(requests, seen)
+
+    def _ask(self, requests: Sequence[Mapping[str, Any]], seen: Seen | None) -> list[Answer]:
         keys = [request_key(body) for body in requests]
         numbers: dict[str, list[int]] = {}
         for number, key in enumerate(keys):
@@ -145,7 +152,7 @@ class Client:
         while True:
             tries += 1
             try:
-                return await self._try(http, body, min(self.server.timeout, last - loop.time()))
+                return await self._try(http, body, max(0.001, min(self.server.timeout, last - loop.time())))
             except LastingError as fault:
                 raise self._error("E531", f"refuses: {self._hidden(fault)}") from None
             except PassingError as fault:

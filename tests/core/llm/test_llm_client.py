@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,20 @@ def test_answers_come_in_the_order_of_the_requests_many_at_a_time() -> None:
         answers = ask(server, prompts, concurrency=5)
     assert [a.text for a in answers] == [f"said: prompt {n}" for n in range(20)]
     assert 2 <= server.most <= 5
+
+
+def test_calls_from_several_threads_share_the_concurrency(tmp_path: Path) -> None:
+    with LlmServer(echo) as server:
+        asked = options(server.url, concurrency=3)
+        client = Client(asked.server, cache=tmp_path)
+        parts = [[asked.request(f"{part} {n}") for n in range(15)] for part in "abc"]
+        with ThreadPoolExecutor(3) as threads:
+            found = list(threads.map(client.ask, parts))
+    assert [[a.text for a in part] for part in found] == [
+        [f"said: {part} {n}" for n in range(15)] for part in "abc"
+    ]
+    assert server.most <= 3
+    assert len(AnswerCache(tmp_path)) == 45
 
 
 def test_the_request_is_what_the_options_say(monkeypatch: pytest.MonkeyPatch) -> None:
