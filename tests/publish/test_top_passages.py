@@ -57,3 +57,32 @@ def test_what_cannot_be_is_found_before_work_starts(publisher: Publisher, option
     publisher.steps = [{"use": "filters.top", "k": 1, **options}]
     with pytest.raises(CurateError, match=code):
         publisher.publish()
+
+
+def test_near_duplicate_passages_are_dropped_but_one(publisher: Publisher) -> None:
+    boilerplate = " ".join(f"word{n}" for n in range(30)) + "."
+    rows = [
+        {
+            "id": f"id-{n}",
+            "text": f"{' '.join(f'own{n}x{i}' for i in range(30))}.\n\n{boilerplate}",
+            "lang": "deu_Latn",
+        }
+        for n in range(6)
+    ]
+    rows[3]["text"] = rows[3]["text"].replace("word29.", "another.")
+    publisher.input(rows[:2], "a.parquet")
+    publisher.input(rows[2:], "b.parquet")
+    publisher.steps = [
+        {"use": "filters.passages", "max_tokens": 32},
+        {
+            "use": "dedup.minhash",
+            "as": "alike",
+            "over": "passages__spans",
+            "threshold": 0.6,
+            "verify": "exact",
+        },
+    ]
+    publisher.publish(unit="passages__spans")
+    found = publisher.rows()
+    assert [row["id"] for row in found] == ["id-0#0", "id-0#1", *(f"id-{n}#0" for n in range(1, 6))]
+    assert [row["alike__cluster_size"] for row in found] == [1, 6, 1, 1, 1, 1, 1]
