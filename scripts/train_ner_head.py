@@ -41,7 +41,6 @@ from curate.kernels import use_kernel_cache  # noqa: E402
 
 use_kernel_cache()
 
-from scripts.train_edu_head import ranks, spearman  # noqa: E402
 
 from curate.core.batch import DocBatch  # noqa: E402
 from filters.encoders.encoder import checksum  # noqa: E402
