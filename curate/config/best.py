@@ -1,10 +1,10 @@
 """`top:` of an output, written out as a step.
 
-    publish: [{name: ner, unit: passages__spans, where: end > 9, top: {by: ner__score, k: 2500}}]
+    publish: [{name: ner, unit: passages__spans, where: end > 9, top: {by: ner__score, k: 9}}]
 
 is short for
 
-    steps:   [… {use: filters.top, as: ner_top, over: passages__spans, when: end > 9, by: ner__score, k: 2500, mode: annotate}]
+    steps:   [… {use: filters.top, as: ner_top, over: passages__spans, when: end > 9, by: ner__score, k: 9, mode: annotate}]
     publish: [{name: ner, unit: passages__spans, where: ner_top__keep}]
 
 The step comes after all others and drops nothing, so other outputs do not see it.

@@ -17,11 +17,17 @@ import pyarrow as pa
 
 from curate.core.batch import SPACY_LIKE, UNICODE, DocBatch, Words
 from curate.core.stage import Annotator
+from curate.stages import load
 from tests.conformance.cases import LANGUAGE, MODELLED, REQUIRED, SMALL, Case, opened, record, steps
 from tests.core.text.hostile import BYTES, TEXTS, arrow
 
-#: Steps without kernels of their own.
-_WITHOUT = ("filters.datatrove", "filters.select")
+#: Steps without kernels of their own: also those that ask a server or hold a library's model, which take turns for it.
+WITHOUT_KERNELS = (
+    "filters.datatrove",
+    "filters.select",
+    *MODELLED,
+    *(name for name in steps() if getattr(load(name), "SERIAL", False)),
+)
 _WORDS: tuple[Words, ...] = (UNICODE, SPACY_LIKE)
 
 
@@ -32,7 +38,7 @@ def main() -> None:
         built = [
             opened(Case(name, REQUIRED.get(name, {})), Path(scratch))
             for name in steps()
-            if name not in _WITHOUT and name not in MODELLED
+            if name not in WITHOUT_KERNELS
         ]
         for words in _WORDS:
             for language in (LANGUAGE, None):

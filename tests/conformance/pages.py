@@ -27,12 +27,13 @@ from curate.core.text.memory import address_of, kernel, view_uint8
 from curate.kernels import use_kernel_cache
 from filters import c4_lines, ngrams, repeated_lines
 from lid import word_cache
-from tests.conformance.cases import LANGUAGE, MODELLED, REQUIRED, SMALL, Case, opened, record, steps
+from tests.conformance.bounds import WITHOUT_KERNELS
+from tests.conformance.cases import LANGUAGE, REQUIRED, SMALL, Case, opened, record, steps
 from tests.core.text.hostile import TEXTS
 
 _WORDS: Final[tuple[Words, ...]] = (UNICODE, SPACY_LIKE)
 #: Steps without kernels of their own.
-_WITHOUT: Final = ("filters.datatrove", "filters.select")
+_WITHOUT: Final = ("filters.quality", *WITHOUT_KERNELS)
 #: Modules whose buffers are written through addresses, and which of them; outputs that shrink later are written by index.
 _WRITTEN: Final[dict[Any, tuple[type, ...]]] = {
     c4_lines: (np.uint8,),
@@ -182,8 +183,7 @@ def run(seed: int, rounds: int, scratch: Path) -> None:
 
 def annotators(scratch: Path) -> list[Annotator[Any]]:
     """Every step with kernels; the encoder, which takes long, is seen by NUMBA_BOUNDSCHECK."""
-    left_out = (*_WITHOUT, "filters.quality", *MODELLED)
-    made = [opened(Case(name, REQUIRED.get(name, {})), scratch) for name in steps() if name not in left_out]
+    made = [opened(Case(name, REQUIRED.get(name, {})), scratch) for name in steps() if name not in _WITHOUT]
     return [step for step in made if isinstance(step, Annotator)]
 
 
