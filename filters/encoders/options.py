@@ -63,7 +63,7 @@ class FolderOptions(StageConfig):
 class OnnxOptions(FolderOptions):
     """An ONNX model with its tokenizer.json, on the CPU."""
 
-    use: Literal["onnx"]
+    use: Literal["onnx"] = Field(description="Which encoder.")
     file: str = Field(
         "", description="The model's file in its folder; empty: `model.onnx` or `onnx/model.onnx`."
     )
@@ -81,7 +81,7 @@ class TorchOptions(FolderOptions):
 class TransformersOptions(TorchOptions):
     """Any encoder that the library transformers can load, in padded batches."""
 
-    use: Literal["transformers"]
+    use: Literal["transformers"] = Field(description="Which encoder.")
     trust_remote_code: bool = Field(
         False,
         description="Whether Python code that lies beside the model may be run. It can do anything you can.",
@@ -91,7 +91,7 @@ class TransformersOptions(TorchOptions):
 class PackedOptions(TorchOptions):
     """XLM-R, BERT, ModernBERT and GTE without padding: `filters.encoders.packed`."""
 
-    use: Literal["packed"]
+    use: Literal["packed"] = Field(description="Which encoder.")
 
 
 EncoderOptions = OnnxOptions | TransformersOptions | PackedOptions

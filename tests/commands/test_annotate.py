@@ -27,7 +27,7 @@ steps:
     model: first
     server: {{base_url: {url}, retries: 0, concurrency: 1, prompt_price: 1, completion_price: 2}}
     samples: 3
-  - {{use: filters.llm_judge, as: two, model: second, server: {{base_url: {url}, retries: 0}}, samples: 2}}
+  - {{use: filters.llm_judge, as: two, model: second, server: {{base_url: {url}, retries: 0, concurrency: 1}}, samples: 2}}
 publish: [{{name: labels, path: {folder}/out, columns: [id, text, lang, one__score, one__votes, two__score]}}]
 run_dir: {folder}/run
 execution: {{workers: 1}}
@@ -68,7 +68,8 @@ def test_a_run_that_died_goes_on_and_its_labels_are_shown(tmp_path: Path) -> Non
         done = annotate(config(tmp_path, server.url))
         assert done.exit_code == 0
         asked = len(server.requests)
-        assert asked == 40 * 5 - 50
+        # What was answered is not asked again; a worker that the system kills loses the answer it waits for.
+        assert 0 <= asked - (40 * 5 - 50) <= 2
     shown = [" ".join(line.split()) for line in done.output.splitlines()]
     assert "labels of one documents 0 1 2 3 4 between none mean" in shown
     assert any(re.fullmatch(r"eng_Latn 20( \d+){5} 0 0 \d.\d\d", line) for line in shown)

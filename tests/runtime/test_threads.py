@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -212,3 +213,29 @@ def test_the_last_units_get_the_cores_of_idle_workers(tmp_path: Path) -> None:
     assert threads(8, 1, 3, much) == 2  # the first of four
     assert threads(8, 8, 100, much) == 1
     assert threads(8, 1, 0, None) == 1  # `execution.threads` says so
+
+
+def test_phases_that_need_gpus_have_a_worker_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers beyond the GPUs wait for other phases; one that is lost is replaced under its number."""
+    executor = LocalExecutor(
+        tmp_path, workers=4, threads=1, retries=0, environment={}, scratch=tmp_path, gpus=2
+    )
+
+    def start(number: int) -> None:
+        executor._processes.append(
+            cast("Any", SimpleNamespace(number=number, unit=None, todo=(), ready=True))
+        )
+
+    monkeypatch.setattr(executor, "_start", start)
+    waiting: deque[tuple[int, deque[int]]] = deque((at, deque([at])) for at in range(9))
+    executor._fill(waiting)
+    assert [worker.number for worker in executor._processes] == [0, 1, 2, 3]
+    executor._most = 2  # as `run` sets it for a phase that needs one
+    del executor._processes[1]
+    executor._fill(waiting)
+    assert sorted(worker.number for worker in executor._processes) == [0, 1, 2, 3]
+    spare = next(worker for worker in executor._processes if worker.number == 3)
+    executor._feed("pass1", spare, waiting)
+    assert (spare.unit, len(waiting)) == (None, 9)

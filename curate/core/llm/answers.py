@@ -58,6 +58,8 @@ class AnswerCache:
         self._own = folder / f"{attempt or new_attempt()}.jsonl"
         self._file: FileIO | None = None
         self._places: dict[bytes, _Place] = {}
+        #: Further places of a key, for the case that the first is damaged.
+        self._others: dict[bytes, list[_Place]] = {}
         self.damaged = 0
         folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(folder.glob("*.jsonl")):
@@ -70,7 +72,9 @@ class AnswerCache:
             for line in file:
                 digits = line[len(_PREFIX) : len(_PREFIX) + _DIGITS]
                 if line.startswith(_PREFIX) and line.endswith(b"}\n") and len(digits) == _DIGITS:
-                    self._places.setdefault(digits, _Place(path, offset, len(line)))
+                    place = _Place(path, offset, len(line))
+                    if self._places.setdefault(digits, place) is not place:
+                        self._others.setdefault(digits, []).append(place)
                 else:
                     self.damaged += 1
                 offset += len(line)
@@ -83,13 +87,15 @@ class AnswerCache:
         places = {key: self._places[key.encode()] for key in keys if key.encode() in self._places}
         found: dict[str, Answer] = {}
         with _Files() as files:
-            for key, place in sorted(places.items(), key=lambda item: item[1]):
-                answer = _answer(files.read(place), key)
-                if answer is None:
+            for key, first in sorted(places.items(), key=lambda item: item[1]):
+                for place in (first, *self._others.get(key.encode(), ())):
+                    answer = _answer(files.read(place), key)
+                    if answer is not None:
+                        found[key] = answer
+                        break
                     self.damaged += 1
-                    del self._places[key.encode()]
                 else:
-                    found[key] = answer
+                    del self._places[key.encode()]
         return found
 
     @contextmanager

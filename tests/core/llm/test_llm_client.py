@@ -264,10 +264,14 @@ def test_what_seen_raises_ends_the_work(tmp_path: Path) -> None:
     assert len(AnswerCache(tmp_path)) == 1
 
 
-def test_a_line_cut_off_or_damaged_is_asked_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["", "z"])
+def test_a_line_cut_off_or_damaged_is_asked_again(tmp_path: Path, before: str) -> None:
+    """before: put in front of the files' names, so that they come before or behind those of the next answers."""
     with LlmServer(echo) as server:
         ask(server, ["a"], tmp_path)
         ask(server, ["b"], tmp_path)
+    for path in list(tmp_path.iterdir()):
+        path.rename(path.with_name(f"{before or '!'}{path.name}"))
     one, two = sorted(tmp_path.iterdir())
     one.write_bytes(one.read_bytes()[:-3])
     two.write_bytes(two.read_bytes().replace(b'"said', b"\xff" + b'"said') + b"\n\0\n{}\n")
