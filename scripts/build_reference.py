@@ -90,6 +90,7 @@ EXAMPLES: Final[dict[str, dict[str, str]]] = {
         "path": "path: out/web/pretrain",
         "where": "where: lid__prob >= 0.9",
         "unit": "unit: passages__spans",
+        "top": "top: {by: ner__score, k: 2500, per: language}",
         "partition_by": "partition_by: language",
         "shard": "shard: 256MB",
         "row_group": "row_group: 32MB",

@@ -41,6 +41,7 @@ from curate.kernels import use_kernel_cache  # noqa: E402
 
 use_kernel_cache()
 
+
 from curate.core.batch import DocBatch  # noqa: E402
 from filters.encoders.encoder import checksum  # noqa: E402
 from filters.encoders.usem3 import LANGUAGES, Usem3  # noqa: E402

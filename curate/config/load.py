@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from curate import stages
 from curate.config import environment, overrides, yaml_source
+from curate.config.best import without_top
 from curate.config.model import NAME, ConfigFile, Execution, Input, Publish, StepEntry, written_out
 from curate.config.validation import in_order, validate
 from curate.config.yaml_source import KeyPath, Source
@@ -106,7 +107,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
 
 def load_source(source: Source, changes: Sequence[str] = ()) -> Loaded:
     """The same for a source that was read already."""
-    source = _without_sugar(overrides.apply(source, changes))
+    source = without_top(_without_sugar(overrides.apply(source, changes)))
     problems = list(source.problems)
     entries = source.data.get("steps", [])
     heads = [_head(entry) for entry in entries] if isinstance(entries, list) else entries

@@ -231,6 +231,10 @@ class Publish(Entry):
         min_length=1,
         description="What a row is: `documents`, or a column of spans such as passages__spans for a row a passage.",
     )
+    top: dict[str, Any] | None = Field(
+        None,
+        description="Only the best: the options of `filters.top`, such as {by: ner__score, k: 2500, per: language}.",
+    )
     partition_by: str | None = Field(
         None, min_length=1, description="`language` or a column: a folder for each of its values."
     )

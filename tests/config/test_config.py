@@ -95,7 +95,7 @@ steps:
   - {as: nothing}
   - minhash
 publish:
-  - {name: a b, path: "", shard: 9m, shuffle: -1, columns: fineweb, unit: passages}
+  - {name: a b, path: "", shard: 9m, shuffle: -1, columns: fineweb, top: [k]}
 execution: {workers: some, retries: true}
 """
     assert faults(text) == [
@@ -118,7 +118,7 @@ execution: {workers: some, retries: true}
         "17:34 C102 [9m] publish.shard '9m': a size is a number and a unit, such as 256MB, 1.5GB or 64MiB",
         "17:47 C102 [-1] publish.shuffle -1: it must be greater than or equal to 0",
         "17:60 C102 [fineweb] there is no preset of columns 'fineweb'",
-        "17:75 C102 [passages] publish.unit 'passages': it is documents",
+        "17:74 C102 [[k]] publish.top: a mapping is wanted",
         "18:22 C102 [some] workers is `auto` or a number of processes",
         "18:37 C102 [true] execution.retries true: a whole number is wanted",
     ]
