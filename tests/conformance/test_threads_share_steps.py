@@ -40,6 +40,7 @@ NEW, WORDS = 50, 200
 JOBS: dict[str, dict[str, Any]] = {
     "filters.draw": {"n": 5},
     "filters.quantile": {"columns": ["lid__prob"], "keep": {"all": 0.5}},
+    "filters.top": {"by": "lid__prob", "k": 2},
 }
 
 Found = dict[str, pa.Array]
