@@ -33,7 +33,7 @@ def command(
     Runs the config twice on a small part of its input, in a scratch folder. Your run folder and outputs are not touched.
 
     \b
-    Example: curate calibrate configs/web.yaml && curate plan configs/web.yaml
+    Example: curate calibrate configs/web.yaml
     """
     import shutil
     import tempfile
