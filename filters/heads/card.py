@@ -134,11 +134,13 @@ def read_card(weights: Path) -> Card:
 
 def check_encoder(card: Card, name: str, found: str, settings: Settings = MappingProxyType({})) -> None:
     """E508 unless the head was trained on the encoder of that checksum (of that name, if its card has none) and, as far as
-    both say them, these settings."""
+    both say them, these settings. `dtype` is only rounding: a head trained in float32 serves in bfloat16."""
     wanted = card.encoder
     same = wanted.checksum == found if wanted.checksum else wanted.name == name
     other = sorted(
-        key for key in wanted.settings.keys() & settings.keys() if wanted.settings[key] != settings[key]
+        key
+        for key in (wanted.settings.keys() & settings.keys()) - {"dtype"}
+        if wanted.settings[key] != settings[key]
     )
     if same and not other:
         return

@@ -87,6 +87,17 @@ def test_a_head_of_another_encoder_is_refused_naming_both() -> None:
     assert "version" in caught.value.problems[0].help
 
 
+def test_rounding_is_not_what_a_head_was_made_for() -> None:
+    """A head trained in float32 on a CPU serves in bfloat16 on a GPU; pooling is another encoder."""
+    trained = read_head(weights_path("edu-usem3")).card
+    settings = {"dtype": "float32", "pooling": "cls"}
+    made = trained.model_copy(update={"encoder": trained.encoder.model_copy(update={"settings": settings})})
+    found = made.encoder.checksum
+    check_encoder(made, made.encoder.name, found, {"dtype": "bfloat16", "pooling": "cls"})
+    with pytest.raises(CurateError, match="pooling"):
+        check_encoder(made, made.encoder.name, found, {"dtype": "float32", "pooling": "mean"})
+
+
 def test_names_are_of_shipped_heads_or_paths(tmp_path: Path) -> None:
     with pytest.raises(CurateError, match="no head 'edu_usem3'") as caught:
         weights_path("edu_usem3")

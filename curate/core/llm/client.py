@@ -131,19 +131,29 @@ class Client:
         width = min(self.server.concurrency, count)
         limits = httpx.Limits(max_connections=width, max_keepalive_connections=width)
         async with httpx.AsyncClient(headers=headers, limits=limits, timeout=None, verify=self._tls) as http:
+            faults: list[CurateError] = []
 
             async def work() -> None:
                 for key, body in bodies:  # shared: each takes the next
-                    answer = await self._answer(http, json.dumps(body).encode())
-                    self._count(answer)
-                    if self._cache is not None and answer.text is not None:
-                        self._cache.add(key, answer)
-                    answers[key] = answer
-                    found(key, answer)
+                    try:
+                        answer = await self._answer(http, json.dumps(body).encode())
+                        self._count(answer)
+                        if self._cache is not None and answer.text is not None:
+                            self._cache.add(key, answer)
+                        answers[key] = answer
+                        found(key, answer)
+                    except CurateError as fault:
+                        faults.append(fault)
+                    if (
+                        faults
+                    ):  # nothing new is asked; what is on its way comes in and is kept: it was paid for
+                        return
 
             async with asyncio.TaskGroup() as group:
                 for _ in range(width):
                     group.create_task(work())
+            if faults:
+                raise faults[0]
 
     async def _answer(self, http: httpx.AsyncClient, body: bytes) -> Answer:
         loop = asyncio.get_running_loop()

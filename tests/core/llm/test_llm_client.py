@@ -231,6 +231,23 @@ def test_what_was_answered_before_a_fault_is_not_asked_again(tmp_path: Path) -> 
     assert len(server.requests) == 5
 
 
+def test_answers_on_their_way_when_another_fails_are_kept(tmp_path: Path) -> None:
+    """They were paid for: nothing new is asked, and every answer that the server gave is there afterwards."""
+
+    def one_fails(request: dict[str, Any], number: int) -> str | Reply:
+        if number == 4:
+            return Reply(status=500, body=b"gone")
+        time.sleep(0.3)
+        return echo(request, number)
+
+    with LlmServer(one_fails) as server:
+        with pytest.raises(CurateError, match="E530"):
+            ask(server, [f"p{n}" for n in range(40)], tmp_path, concurrency=8, retries=0)
+        given = len(server.requests) - 1
+    assert 4 <= given < 16
+    assert len(AnswerCache(tmp_path)) == given
+
+
 def test_a_killed_process_has_left_its_answers(tmp_path: Path) -> None:
     """The server kills the client in the middle; the next one asks for the rest."""
     code = """
