@@ -282,8 +282,8 @@ class Stored:
             return
         with path.open("wb") as file:
             for doc, key in itertools.chain(self._held, chunks):
-                doc.tofile(file)
-                key.tofile(file)
+                file.write(np.ascontiguousarray(doc).data)  # unlike `tofile`, says ENOSPC
+                file.write(np.ascontiguousarray(key).data)
                 self._lengths.append(len(doc))
         self._held = []
 

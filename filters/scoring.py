@@ -102,7 +102,7 @@ class ScoringStep(Annotator[C]):
         ...
 
     def max_characters(self) -> int | None:
-        """Of a text that are read; None: as many as the heads were shown at most."""
+        """Of a text that are read; None: as many as the heads were shown, which must then be the same for all."""
         return None
 
     def resources(self) -> Resources:
@@ -127,15 +127,21 @@ class ScoringStep(Annotator[C]):
             heads = self.head_files(context)
         except CurateError as cause:
             faults += cause.problems
+        shown: dict[str, int] = {}
         for column, weights in heads.items():
             try:
                 card = read_card(weights)
+                shown[column] = card.encoder.max_characters
                 if files:
                     check_encoder(card, encoder.name, checksum(encoder.files()), encoder.settings)
             except CurateError as cause:
                 faults += cause.problems
             end = "" if len(heads) == 1 else f"/{column}"
             files |= {f"head{end}": weights, f"card{end}": card_path(weights)}
+        if self.max_characters() is None and len(set(shown.values())) > 1:
+            told = ", ".join(f"{column} on {most:,}" for column, most in shown.items())
+            what = f"the heads were trained on different numbers of characters: {told}"
+            faults.append(Problem("C208", what, "set `max_characters`, or score in two steps"))
         if faults:
             raise CurateError(faults)
         return files | library_files(*encoder.libraries)

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import pyarrow as pa
 from pydantic import BaseModel
@@ -193,13 +193,22 @@ def _step(index: int, name: str, entry: dict[str, Any], source: Source) -> tuple
     except CurateError as cause:
         place = source.value((*path, "use"))
         return None, [Problem(p.code, p.message, p.help, p.position or place) for p in cause.problems]
-    options = {key: value for key, value in entry.items() if key not in RESERVED}
     model: type[BaseModel] = stage.Config
+    own = _own_over(model, entry)
+    options = {key: value for key, value in entry.items() if key not in RESERVED or (own and key == "over")}
     checked, problems = validate(model, options, source, path, owner=use, also=RESERVED)
     if checked is None:
         return None, problems
     head = StepEntry.model_construct(**{"when": None, "mode": "filter", "over": None} | _head(entry))
+    if own:
+        head = head.model_copy(update={"over": None})
     return Step(index, name, use, stage, checked, head.when, head.mode, head.over), []
+
+
+def _own_over(model: type[BaseModel], entry: Mapping[str, Any]) -> bool:
+    """Whether `over:` says what a step's own option of that name can say (`entering`), and names no column of passages."""
+    field = model.model_fields.get("over")
+    return field is not None and entry.get("over") in get_args(field.annotation)
 
 
 def _entry_faults(entries: list[Any], names: list[str], source: Source) -> list[Problem]:

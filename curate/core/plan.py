@@ -254,6 +254,17 @@ class Plan:
         names = [s.name for s in self.steps]
         return self.steps[: names.index(name)]
 
+    def places(self) -> dict[str, str]:
+        """Of each step that comes after one which wrote places in the text (spans), the first such column."""
+        found: dict[str, str] = {}
+        first = None
+        for step in self.steps:
+            if first is not None:
+                found[step.name] = first
+            if first is None:
+                first = next((c for c, kind in step.writes.items() if "struct<start: " in kind), None)
+        return found
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=True) + "\n"
 

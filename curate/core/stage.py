@@ -118,12 +118,11 @@ class Rule:
 class Annotator(Protocol[C]):
     """Adds columns. `Config` holds its options, `VERSION` is raised when the meaning of an output changes.
 
-    SERIAL: whether its batches must come one at a time.
+    A step may have `SERIAL: ClassVar[bool] = True` besides: its batches then come one at a time.
     """
 
     Config: type[C]
     VERSION: ClassVar[int]
-    SERIAL: ClassVar[bool] = False
 
     def __init__(self, config: C) -> None:
         """Cheap: no model is loaded and no file opened here."""
@@ -191,7 +190,6 @@ class Selector(Protocol[C]):
 
     Config: type[C]
     VERSION: ClassVar[int]
-    SERIAL: ClassVar[bool] = False
 
     def __init__(self, config: C) -> None: ...
 

@@ -47,9 +47,11 @@ class Share(NamedTuple):
     memory: int
     worker: int
 
-    def threads(self, workers: int) -> int:
-        """Threads of each of so many workers, so that all cores are at work and memory holds."""
-        room = (self.memory // workers - self.worker) // THREAD_BYTES
+    def threads(self, workers: int, started: int = 0) -> int:
+        """Threads of each of so many workers, so that all cores are at work and memory holds. started: those there are, the
+        idle ones too, which keep their models.
+        """
+        room = (self.memory - max(workers, started) * self.worker) // workers // THREAD_BYTES
         return max(1, min(self.cores // workers, 1 + room))
 
 
@@ -217,8 +219,9 @@ class LocalExecutor:
         """Threads for a unit that is about to begin; waiting: tasks that nobody has."""
         if self._share is None:
             return self._threads
-        busy = sum(p.unit is not None for p in self._processes)
-        return max(self._threads, self._share.threads(min(self._workers, busy + waiting)))
+        busy = sum(p.unit is not None or bool(p.todo) for p in self._processes)
+        working = max(1, min(self._most, busy + waiting))
+        return max(self._threads, self._share.threads(working, len(self._processes)))
 
     def _listen(
         self,

@@ -29,7 +29,7 @@ from typing import Any, Final, Self
 from curate.core.errors import error
 from curate.core.plan import Phase
 from curate.executors.failures import unit_failure, worker_lost
-from curate.executors.local import ALLOCATOR, THREAD_LIMITS, WORKER_BYTES, Describe, Listener
+from curate.executors.local import ALLOCATOR, THREAD_BYTES, THREAD_LIMITS, WORKER_BYTES, Describe, Listener
 from curate.executors.ray_worker import UnitWorker
 
 #: Seconds after which a wait for events looks around, so that a lost connection cannot keep it for ever.
@@ -135,6 +135,7 @@ class RayExecutor:
     def _need(self, resources: Mapping[str, Any]) -> None:
         """Actors for these resources: those of a phase with other needs are ended. E520 if no node has as much."""
         memory = WORKER_BYTES + int(float(resources.get("memory_gb", 0)) * 1e9)
+        memory += (self._threads - 1) * THREAD_BYTES
         demand = Demand(self._threads, int(resources.get("gpus", 0)), memory)
         if self._demand is not None and self._demand.holds(demand):
             return

@@ -25,7 +25,7 @@ from curate.core.plan import OutputPlan, Phase, PhaseKind, StepPlan, digest
 from curate.core.stage import Resources
 
 #: Raised when the meaning of what a kind of phase writes changes.
-_VERSIONS: Final = {"ingest": 1, "pass": 1, "reduce": 1, "check": 1, "count": 1, "exchange": 1, "write": 1}
+_VERSIONS: Final = {"ingest": 1, "pass": 1, "reduce": 2, "check": 1, "count": 1, "exchange": 1, "write": 1}
 
 
 def provenance(loaded: Loaded, steps: Sequence[StepPlan]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from curate.config.model import Execution as ExecutionConfig
 from curate.core.errors import CurateError, error, system_error
 from curate.core.layout import RunFolder
 from curate.core.plan import Plan
-from curate.executors.local import WORKER_BYTES, Share
+from curate.executors.local import THREAD_BYTES, WORKER_BYTES, Share
 from curate.kernels import compile_once, kernel_environment
 from curate.planning.session import Request, Session, prepare
 from curate.running.progress import Progress
@@ -143,8 +143,9 @@ def execution(
     memory = config.memory if config.memory is not None else _available_memory()
     share = Share(cores, memory, WORKER_BYTES + int(needs * 1e9))
     if workers is None:
-        # As many as cores, fewer where memory does not reach for them.
-        automatic = max(1, min(cores, memory // share.worker))
+        # As many as cores have threads for, fewer where memory does not reach for them.
+        own = config.threads or 1
+        automatic = max(1, min(cores // own, memory // (share.worker + (own - 1) * THREAD_BYTES)))
         workers = automatic if config.workers == "auto" else config.workers
     threads = config.threads if config.threads is not None else share.threads(workers)
     return Execution(

@@ -40,7 +40,7 @@ class OverPassages(Annotator[Any]):
 
     def __init__(self, step: AnyStep, name: str, beside: Beside, when: str | None) -> None:
         self.Config, self.VERSION = step.Config, step.VERSION
-        self.SERIAL = step.SERIAL  # type: ignore[misc]  # of the step, which is not known before
+        self.SERIAL = getattr(step, "SERIAL", False)
         self.step = step
         self._name = name
         self._beside = beside

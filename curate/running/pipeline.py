@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from threading import Lock
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ import pyarrow.compute as pc
 
 from curate.core.batch import UNICODE, DocBatch, Words, text_buffers
 from curate.core.columns import FAILED, REASONS, REWRITE, TEXT, qualified
+from curate.core.errors import CurateError, error
 from curate.core.expression import Expression, parse
 from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES, overlay_schema
 from curate.core.plan import StepPlan
@@ -146,6 +148,15 @@ class _Rows:
             self.batch = self.batch.filter(~gone)
 
 
+def _moves_places(step: str, column: str) -> CurateError:
+    return error(
+        "R303",
+        f"step '{step}' rewrites texts whose places '{column}' already holds: they would no longer be what they were",
+        help=f"put '{step}' before the step that writes {column}",
+        step=step,
+    )
+
+
 def _caching(step: AnyStep) -> Caching | None:
     """The step that keeps what it makes, if it is one that does; also one over passages."""
     inner = step.step if isinstance(step, OverPassages) else step
@@ -167,7 +178,10 @@ class Pipeline:
         first: bool,
         words: Words = UNICODE,
         mapper: MapperStep | None = None,
+        cut: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """cut: of steps that come after one which wrote places in the text, its column: they may not rewrite it."""
+        self._cut = cut
         self.language = language
         self.words = words
         self.first = first
@@ -249,6 +263,8 @@ class Pipeline:
             written = checked_columns(plan, step, returned, sub)
             rows.append({name: rows.put(column, local) for name, column in written.items()})
             if rewrite is not None:
+                if plan.name in self._cut and rewrite.null_count < len(rewrite):
+                    raise _moves_places(plan.name, self._cut[plan.name])
                 rows.rewrite(rows.put(checked_column(plan, REWRITE, rewrite, pa.string(), sub), local))
             lost, reasons = _failed_rules(plan, written)
             if failed is not None:

@@ -105,6 +105,7 @@ class Worker:
         self._layouts: dict[str, FileLayout] = {}
         self._fingerprints: dict[str, dict[int, str]] = {}
         self._open_files = _allowed_files() // 2
+        self._at = ""
         self._exchange: OrderedDict[tuple[str, int, str], ExchangeReader] = OrderedDict()
         self._scratch = tempfile.TemporaryDirectory(
             prefix="curate-", dir=scratch if scratch is not None else scratch_base(self.plan.local_tmp)
@@ -134,6 +135,9 @@ class Worker:
         """Do these units in order; a record for each that this process committed. threads: instead of the worker's."""
         self._lanes.use(self._threads if threads is None else threads)
         phase = self.plan.phase(phase_name)
+        if phase_name != self._at:
+            self._exchange.clear()  # files that were consumed keep their disk space as long as somebody has them open
+            self._at = phase_name
         fingerprints = self._fingerprints_of(phase)
         committed = []
         for unit in units:
@@ -229,7 +233,13 @@ class Worker:
             if phase.job is not None:
                 mapper = MapperStep(phase.job, self._mapper(phase.job, self._job(phase), phase.partitions))
             self._pipelines[phase.name] = Pipeline(
-                steps, self._context, self.plan.language, first=first, words=self.plan.words, mapper=mapper
+                steps,
+                self._context,
+                self.plan.language,
+                first=first,
+                words=self.plan.words,
+                mapper=mapper,
+                cut=self.plan.places(),
             )
         return self._pipelines[phase.name]
 

@@ -41,7 +41,7 @@ Mask = npt.NDArray[np.bool_]
 _HELD_BYTES: Final = 64_000_000
 
 _SHARED: dict[tuple[str, Path | None, tuple[str, ...]], Vectors] = {}
-_ENCODERS: dict[str, Encoder] = {}
+_ENCODERS: dict[str, tuple[Encoder, AbstractContextManager[Any]]] = {}
 
 
 def shared(encoder: Encoder, max_characters: int, base: Path | None, names: Sequence[str]) -> Vectors:
@@ -53,16 +53,27 @@ def shared(encoder: Encoder, max_characters: int, base: Path | None, names: Sequ
         alike = recipe_of(encoder, 0).to_json()
         if alike not in _ENCODERS:
             encoder.open()
-            _ENCODERS[alike] = encoder
-        _SHARED[key] = Vectors(_ENCODERS[alike], recipe, folder, names)
+            _ENCODERS[alike] = encoder, _turns(encoder)
+        opened, turn = _ENCODERS[alike]
+        _SHARED[key] = Vectors(opened, recipe, folder, names, turn)
     return _SHARED[key]
 
 
+def _turns(encoder: Encoder) -> AbstractContextManager[Any]:
+    """What is held while an encoder works: it is one model, whoever's vectors it makes."""
+    return nullcontext() if getattr(encoder, "CONCURRENT", False) else Lock()
+
+
 class Vectors:
-    """An encoder with what it has made. folder: of its recipe in the cache, None for none."""
+    """An encoder with what it has made. folder: of its recipe in the cache, None for none. turn: held while it encodes."""
 
     def __init__(
-        self, encoder: Encoder, recipe: Recipe, folder: Path | None, names: Sequence[str] = ()
+        self,
+        encoder: Encoder,
+        recipe: Recipe,
+        folder: Path | None,
+        names: Sequence[str] = (),
+        turn: AbstractContextManager[Any] | None = None,
     ) -> None:
         self._encoder = encoder
         self._recipe = recipe
@@ -70,7 +81,7 @@ class Vectors:
         self._snapshot = Snapshot(folder, names, recipe.dimensions) if folder is not None and names else None
         self._state = Lock()
         self._concurrent = bool(getattr(encoder, "CONCURRENT", False))
-        self._turn: AbstractContextManager[Any] = nullcontext() if self._concurrent else Lock()
+        self._turn = turn if turn is not None else _turns(encoder)
         self._made: list[tuple[Index, Rows]] = []
         self._thread = local()
         self._unit = 0

@@ -25,7 +25,8 @@ def command() -> None:
     help="The encoder that the head was made for: a name that `curate models` lists, or its folder. Its checksum goes on "
     "the card, and no other is accepted.",
 )
-def import_command(file: str, out: Path | None, encoder: str | None) -> None:
+@click.option("--force", is_flag=True, help="Replace heads of the same name.")
+def import_command(file: str, out: Path | None, encoder: str | None, force: bool) -> None:
     """Turn JQL's or FineWeb-Edu's checkpoints into heads: FILE.safetensors and its card.
 
     FILE is a checkpoint (.ckpt, .pt, .bin, .safetensors), or jql-edu-heads or fineweb-edu-classifier once `curate models
@@ -36,6 +37,7 @@ def import_command(file: str, out: Path | None, encoder: str | None) -> None:
     Example: curate heads import jql-edu-heads
     Example: curate heads import edu-gemma-snowflake-balanced.ckpt heads/
     """
+    from curate.core.errors import error
     from curate.core.models import models_folder, require
     from filters.heads.checkpoints import imported
     from filters.heads.head import write_head
@@ -53,6 +55,13 @@ def import_command(file: str, out: Path | None, encoder: str | None) -> None:
         folder = out if out is not None else path.parent
         if path.resolve() == (folder / f"{card.name}.safetensors").resolve():
             raise click.UsageError(f"the head would overwrite {path}: give OUT, another folder")
+        if (folder / f"{card.name}.safetensors").exists() and not force:
+            raise error(
+                "C205",
+                f"{folder / card.name}.safetensors is there already",
+                help="choose another OUT, or give --force",
+                exit_code=2,
+            )
         written = write_head(layers, card, folder)
         click.echo(f"{written}: for {card.encoder.name}, {' -> '.join(map(str, card.layers))}")
 

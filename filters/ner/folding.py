@@ -63,9 +63,14 @@ def skeleton(text: str) -> str:
 
 @cache
 def _skeleton_table() -> dict[int, str | None]:
-    """For `str.translate`: whitespace and format characters go, characters that are alike become one."""
-    gone = [p for p in range(0x110000) if chr(p).isspace() or unicodedata.category(chr(p)) == "Cf"]
-    return {**{ord(a): b for a, b in _ALIKE.items()}, **dict.fromkeys(gone)}
+    """For `str.translate`: whitespace, format characters, combining marks and quotes go, dashes become one.
+
+    Quotes go, and marks with them, because NFKD makes of some quotes a space and a mark (´), and of others two (″).
+    """
+    gone = [p for p in range(0x110000) if chr(p).isspace() or unicodedata.category(chr(p)) in ("Cf", "Mn")]
+    quotes = [ord(c) for c, alike in _ALIKE.items() if alike in "'\""]
+    dashes = {ord(a): b for a, b in _ALIKE.items() if b == "-"}
+    return {**dashes, **dict.fromkeys([*gone, *quotes, ord("'"), ord('"')])}
 
 
 def fold(text: str, level: Level) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curate.config.load import Loaded, load
+from curate.config.load import Loaded, load, load_source
+from curate.config.yaml_source import parse
 from curate.core.errors import CurateError, Problem
 from curate.core.manifest import ColumnSpec
 
@@ -270,3 +271,16 @@ def test_anchors_share_options_between_steps(read: Read) -> None:
         ("loose", 5),
         ("strict", 50),
     ]
+
+
+def test_over_is_an_option_of_a_step_that_has_one_and_names_passages_otherwise() -> None:
+    step = "{{use: filters.quantile, columns: [n], keep: {{all: 0.5}}{}}}"
+    for written, option, spans in (
+        ("", "reaching", None),
+        (", over: entering", "entering", None),
+        (", over: reaching", "reaching", None),
+        (", over: passages__spans", "reaching", "passages__spans"),
+    ):
+        text = f"input: {{path: a}}\nsteps:\n  - {step.format(written)}\n"
+        (found,) = load_source(parse(text, "web.yaml")).config.steps
+        assert (found.options.over, found.over) == (option, spans)

@@ -143,7 +143,9 @@ def test_steps(case: Case, tmp_path: Path) -> None:
             "reads texts whole, which takes long; another case has the same code read their beginnings"
         )
     together, alone = opened(case, tmp_path), opened(case, tmp_path)
-    turn: AbstractContextManager[Any] = threading.Lock() if together.SERIAL else nullcontext()
+    turn: AbstractContextManager[Any] = (
+        threading.Lock() if getattr(together, "SERIAL", False) else nullcontext()
+    )
 
     def in_turn(batch: DocBatch) -> Found:
         with turn:  # as the runner does

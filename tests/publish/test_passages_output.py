@@ -188,3 +188,19 @@ def test_a_step_that_fails_on_a_passage_sends_its_document_away(
         d["id"] for n, d in enumerate(documents(8)) if n % 4 != 1 or n == 5
     ]
     assert json.loads(json.dumps(build_report(publisher.folder.root)))["quarantine"]["rows"] == 1
+
+
+def test_a_text_that_was_cut_is_not_rewritten_afterwards(publisher: Publisher) -> None:
+    """Places of passages are places in the text as it was: a step that would move them stops the run."""
+    publisher.input(
+        [{"id": "a", "text": "Eins ist hier. Zwei auch.\nlorem ipsum\nDrei [1] am Ende."}], "a.parquet"
+    )
+    publisher.steps = [
+        {"use": "filters.passages", "max_tokens": MAX},
+        {"use": "filters.c4", "mode": "annotate"},
+    ]
+    with pytest.raises(
+        CurateError, match="rewrites texts whose places 'passages__spans' already holds"
+    ) as caught:
+        publisher.publish(unit="passages__spans")
+    assert "put 'c4' before" in caught.value.problems[0].help

@@ -15,6 +15,7 @@ from typing import Final
 
 from curate import __version__
 from curate.config.model import SlurmJobs
+from curate.executors.local import THREAD_BYTES
 
 #: Seconds between the last moment at which a unit may be finished and the time limit.
 _MARGIN: Final = 15
@@ -125,6 +126,8 @@ def _common(
     memory = max(
         _PROCESS_BYTES + int(needs.get("memory_gb", 0) * 1e9), int(_ROOM * needs.get("peak_bytes", 0))
     )
+    if not small:  # what was measured had one thread
+        memory += ((jobs.cpus or 1) - 1) * THREAD_BYTES
     if jobs.memory is not None and not small:
         memory = jobs.memory
     gpus = -(-needs.get("gpus", 0) // 1)

@@ -31,7 +31,7 @@ from filters.ner.ground import Mention
 from filters.ner.teachers.prompt import Form
 from filters.ner.teachers.teacher import CUT_OFF, MALFORMED, OK, REPAIRED, Said
 
-_THINKING: Final = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+_OPENS, _CLOSES = "<think>", "</think>"
 _FENCE: Final = re.compile(r"\A\s*```\w*[ \t]*\n(.*?)(?:\n[ \t]*```\s*)?\Z", re.DOTALL)
 _TEXT_KEYS: Final = ("text", "mention", "entity", "name", "span", "word", "value", "entity_text")
 _TYPE_KEYS: Final = ("type", "label", "entity_type", "category", "class", "tag", "entity_label")
@@ -53,6 +53,8 @@ _MOST: Final = 200_000
 def read_answer(answer: str, form: Form, cut_off: bool) -> Said:
     """What the answer says."""
     text = without_wrapping(answer)
+    if not text and _OPENS in answer:  # it never came to an answer
+        return Said(None, CUT_OFF if cut_off else MALFORMED)
     found, clean, complete = _tuples(text) if form == "tuples" else _json(text)
     if found is None:
         return Said(None, MALFORMED)
@@ -62,8 +64,14 @@ def read_answer(answer: str, form: Form, cut_off: bool) -> Said:
 
 
 def without_wrapping(answer: str) -> str:
-    """An answer without the reasoning before it, and without a Markdown fence around it."""
-    text = _THINKING.sub("", answer[:_MOST])
+    """An answer without the reasoning before it, and without a Markdown fence around it.
+
+    Reasoning ends at the last `</think>`, opened or not: some servers put the opening into the prompt. Of an answer that
+    begins with reasoning that never ends nothing is left: thoughts are no answers.
+    """
+    text = answer[:_MOST].rpartition(_CLOSES)[2]
+    if text.lstrip().startswith(_OPENS):
+        return ""
     fence = _FENCE.match(text)
     return (fence[1] if fence else text).strip()
 

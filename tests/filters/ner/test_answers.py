@@ -52,6 +52,8 @@ TUPLES = [
     ('("Ada", "person")\n("Bo', "cut_off", [ADA]),
     ('("Bo', "cut_off", None),
     ("I found Ada", "malformed", None),
+    ('("Ada", "river")? No.\n</think>\n("Ada", "person")', "ok", [ADA]),  # the prompt opened it
+    ('<think>("Ada", "person"), or ("Ada", "river")? Wait', "malformed", None),
     ('("' + "\\" * 50_000, "cut_off", None),
 ]
 

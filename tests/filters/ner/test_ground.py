@@ -100,6 +100,8 @@ def found(text: str, *said: str, mode: Mode = "cursor") -> list[tuple[int, int, 
     [
         ("America’s", "America's", (0, 9), "quotes"),
         ("New \n York", "New York", (0, 10), "quotes"),
+        ("Sean O´Brien", "Sean O'Brien", (0, 12), "quotes"),
+        ("27″ Monitor", '27" Monitor', (0, 11), "quotes"),
         ("in Ko\u0308ln.", "Köln", (3, 8), "unicode"),
         ("Ａ１ Ltd", "A1", (0, 2), "unicode"),
         ("co\u00adop", "coop", (0, 5), "unicode"),
