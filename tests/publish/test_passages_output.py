@@ -193,7 +193,14 @@ def test_a_step_that_fails_on_a_passage_sends_its_document_away(
 def test_a_text_that_was_cut_is_not_rewritten_afterwards(publisher: Publisher) -> None:
     """Places of passages are places in the text as it was: a step that would move them stops the run."""
     publisher.input(
-        [{"id": "a", "text": "Eins ist hier. Zwei auch.\nlorem ipsum\nDrei [1] am Ende."}], "a.parquet"
+        [
+            {
+                "id": "a",
+                "lang": "deu_Latn",
+                "text": "Eins ist hier. Zwei auch.\nlorem ipsum\nDrei [1] am Ende.",
+            }
+        ],
+        "a.parquet",
     )
     publisher.steps = [
         {"use": "filters.passages", "max_tokens": MAX},
