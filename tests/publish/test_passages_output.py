@@ -192,22 +192,10 @@ def test_a_step_that_fails_on_a_passage_sends_its_document_away(
 
 def test_a_text_that_was_cut_is_not_rewritten_afterwards(publisher: Publisher) -> None:
     """Places of passages are places in the text as it was: a step that would move them stops the run."""
-    publisher.input(
-        [
-            {
-                "id": "a",
-                "lang": "deu_Latn",
-                "text": "Eins ist hier. Zwei auch.\nlorem ipsum\nDrei [1] am Ende.",
-            }
-        ],
-        "a.parquet",
-    )
-    publisher.steps = [
-        {"use": "filters.passages", "max_tokens": MAX},
-        {"use": "filters.c4", "mode": "annotate"},
-    ]
-    with pytest.raises(
-        CurateError, match="rewrites texts whose places 'passages__spans' already holds"
-    ) as caught:
+    text = "This line has a citation [1] and enough words to stay where it is.\n" * 6
+    publisher.input([{"id": "a", "lang": "eng_Latn", "text": text}], "a.parquet")
+    publisher.steps = [{"use": "filters.passages", "max_tokens": MAX}, {"use": "filters.c4"}]
+    message = "rewrites texts whose places 'passages__spans' already holds"
+    with pytest.raises(CurateError, match=message) as caught:
         publisher.publish(unit="passages__spans")
     assert "put 'c4' before" in caught.value.problems[0].help
