@@ -167,7 +167,11 @@ class Vectors:
             self._remember(made, memory)
 
     def _remember(self, made: Rows, memory: list[tuple[Index, Rows]]) -> None:
-        """For other steps and batches of the unit, and for the cache. A text that two threads made at once is kept twice."""
+        """For other steps and batches of the unit, and for the cache; once, if two threads made the same text at once."""
+        if self._concurrent:
+            made = made.part(~_known(made.keys, memory))
+            if len(made.keys) == 0:
+                return
         memory.append((Index(made.keys, np.arange(len(made.keys))), made))
         while len(memory) > 2 and sum(rows.vectors.nbytes for _, rows in memory) > _HELD_BYTES:
             memory.pop(0)
@@ -193,6 +197,16 @@ class Vectors:
             self._writer.discard()
         self._lost, self._written = self._lost + self._written + more, 0
         self._writer, self._writable = None, False
+
+
+def _known(keys: Keys, memory: Sequence[tuple[Index, Rows]]) -> Mask:
+    """bool[keys]: whether their texts are there already."""
+    known = np.zeros(len(keys), np.bool_)
+    for index, rows in memory:
+        places = index.find(keys)
+        found = np.flatnonzero(places >= 0)
+        known[found[rows.keys[places[found], 1] == keys[found, 1]]] = True
+    return known
 
 
 def _distinct(keys: Keys) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -145,6 +145,34 @@ def test_two_steps_on_one_encoder_encode_once(tmp_path: Path) -> None:
     assert shared(Spelled(prefix="t2"), 41, tmp_path, ()) is not first
 
 
+class Meeting(Spelled):
+    """One that works when so many threads have come to it."""
+
+    CONCURRENT = True
+
+    def __init__(self, threads: int) -> None:
+        super().__init__()
+        self._all = threading.Barrier(threads, timeout=30)
+
+    def encode(self, texts: pa.StringArray, max_characters: int) -> Encoded:
+        self._all.wait()
+        return super().encode(texts, max_characters)
+
+
+def test_a_text_that_threads_make_at_once_is_kept_once(tmp_path: Path) -> None:
+    vectors = Vectors(Meeting(3), recipe_of(Spelled(), 9), tmp_path)
+    texts = pa.array(["a", "b b", "c"])
+    vectors.begin()
+    threads = [threading.Thread(target=vectors.encode, args=(texts, Counter())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert vectors.finish() == {"cached": 3}
+    (name,) = shard_names(tmp_path)
+    assert sum(map(len, ShardReader(tmp_path / name, DIMENSIONS).key_groups())) == 3
+
+
 def test_a_unit_finds_the_snapshot_and_not_what_came_later(tmp_path: Path) -> None:
     unit(vectors_of(Spelled(), tmp_path), ["a", "b"])
     frozen = shard_names(recipe_of(Spelled(), 40).folder(tmp_path))
