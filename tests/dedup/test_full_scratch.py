@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from dedup.clusters import EdgeFile
+from dedup.lines import Stored
 from dedup.numbering import Scratch
 
 
@@ -45,6 +46,15 @@ def test_edges_that_do_not_fit(small_disk: Path) -> None:
     record = pa.RecordBatch.from_arrays(columns, names=list("abcde"))
     with pytest.raises(OSError, match="No space") as caught:
         EdgeFile(small_disk / "edges", iter([record]))
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_lines_that_do_not_fit(small_disk: Path) -> None:
+    count = 1 << 16
+    names = {"doc": pa.array(np.arange(count)), "key": pa.array(np.arange(count).astype(np.uint64))}
+    records = [pa.RecordBatch.from_pydict(names) for _ in range(3)]
+    with pytest.raises(OSError, match="No space") as caught:
+        Stored(small_disk / "lines", iter(records), at_once=count)
     assert caught.value.errno == errno.ENOSPC
 
 

@@ -198,6 +198,8 @@ def test_cores_are_shared_out_as_far_as_memory_reaches() -> None:
     assert little.threads(1) == 1 + (WORKER_BYTES + 3 * THREAD_BYTES) // THREAD_BYTES
     assert little.threads(2) == 2
     assert Share(8, 1, WORKER_BYTES).threads(1) == 1
+    idle = Share(8, 4 * WORKER_BYTES + THREAD_BYTES, WORKER_BYTES)
+    assert idle.threads(1, started=4) == 2, "workers that wait keep their memory"
 
 
 def test_the_last_units_get_the_cores_of_idle_workers(tmp_path: Path) -> None:
