@@ -24,6 +24,8 @@ from tests.corpus import rows
 from tests.runtime.project import Project
 
 THREADS = 4
+#: A run of which each shard is a single batch.
+WHOLE = 0
 BATCH_BYTES = 20_000
 STEPS = [
     {"use": "lid.fasttext", "as": "lid"},
@@ -34,6 +36,17 @@ STEPS = [
     {"use": "dedup.lines", "as": "lines", "max_count": 40, "partitions": 2},
     {"use": "dedup.exact", "as": "exact", "partitions": 2},
     {"use": "dedup.minhash", "as": "near", "verify": "exact", "partitions": 2},
+    {"use": "filters.passages", "max_tokens": 20},
+    {"use": "filters.ner_surface", "as": "surface", "over": "passages__spans"},
+    {"use": "dedup.exact", "as": "same", "over": "passages__spans", "partitions": 2},
+    {
+        "use": "filters.top",
+        "as": "best",
+        "over": "passages__spans",
+        "by": "surface__score",
+        "k": 90,
+        "per_document": 2,
+    },
 ]
 
 #: (phase, unit) → rows, facts, and of each output its role, size and checksum.
@@ -104,17 +117,28 @@ def test_four_threads_write_the_bytes_of_one(planned: Project, monkeypatch: pyte
         return whole(self, *arguments)
 
     monkeypatch.setattr(Pipeline, "work", noted)
-    found = {}
-    for threads in (1, THREADS):
+    found, last = {}, {}
+    for threads in (1, THREADS, WHOLE):
+        if threads == WHOLE:
+            monkeypatch.setattr(parquet, "BATCH_BYTES", 1 << 30)
+            monkeypatch.setattr(parquet, "STEP_ROWS", 1 << 20)
         planned.config["run_dir"] = str(planned.root / f"run{threads}")
         compiled = planned.compile()
         folder = RunFolder(planned.root / f"run{threads}")
         write_atomically(folder.plan, compiled.plan.to_json())
         write_atomically(folder.manifest, compiled.manifest.to_json())
         seen.clear()
-        found[threads] = work(folder, threads)
+        found[threads] = work(folder, max(threads, 1))
+        passes = [p.name for p in compiled.plan.passes]
+        overlays = [sorted((folder.root / "overlays" / name).iterdir()) for name in passes[-3:]]
+        last[threads] = [pq.read_table(path).combine_chunks() for paths in overlays for path in paths]
+        if threads == WHOLE:
+            continue
         assert len(set(seen)) == threads
         assert len(seen) > 40
     assert found[1] == found[THREADS]
+    assert all(one.equals(other) for one, other in zip(last[1], last[WHOLE], strict=True)), (
+        "numbers of passages"
+    )
     assert {"quarantine", "overlay", "counters", "rows"} <= found[1]["pass1", 0][2].keys()
     assert len({phase for phase, _ in found[1]}) >= 8
