@@ -35,18 +35,18 @@ import zstandard
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from curate.kernels import use_kernel_cache  # noqa: E402
+from curate.kernels import use_kernel_cache  # noqa: E402  # after path or kernel cache is set
 
 use_kernel_cache()
 
-from curate.core.batch import DocBatch  # noqa: E402
-from curate.core.models import models_folder  # noqa: E402
-from curate.core.passages import Beside, flatten  # noqa: E402
-from curate.core.stage import Context  # noqa: E402
-from filters.ner.surface import surface  # noqa: E402
-from filters.ner_relevance import NerRelevance, NerRelevanceConfig  # noqa: E402
-from filters.ner_surface import NerSurface, NerSurfaceConfig  # noqa: E402
-from filters.passages import STAGE as PASSAGES  # noqa: E402
+from curate.core.batch import DocBatch  # noqa: E402  # after path or kernel cache is set
+from curate.core.models import models_folder  # noqa: E402  # after path or kernel cache is set
+from curate.core.passages import Beside, flatten  # noqa: E402  # after path or kernel cache is set
+from curate.core.stage import Context  # noqa: E402  # after path or kernel cache is set
+from filters.ner.surface import surface  # noqa: E402  # after path or kernel cache is set
+from filters.ner_relevance import NerRelevance, NerRelevanceConfig  # noqa: E402  # after path or kernel cache is set
+from filters.ner_surface import NerSurface, NerSurfaceConfig  # noqa: E402  # after path or kernel cache is set
+from filters.passages import STAGE as PASSAGES  # noqa: E402  # after path or kernel cache is set
 
 NUMBERS = {"DATE", "TIME", "PERCENT", "MONEY", "QUANTITY", "ORDINAL", "CARDINAL", "LANGUAGE"}
 DRAWS = 2_000

@@ -18,7 +18,7 @@ import regex
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.build_text_tables import FIRST_OF  # noqa: E402
+from scripts.build_text_tables import FIRST_OF  # noqa: E402  # after path or kernel cache is set
 
 OUT = ROOT / "filters" / "ner" / "case_table.npz"
 CODE_POINTS = 0x20000

@@ -37,17 +37,17 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from curate.kernels import use_kernel_cache  # noqa: E402
+from curate.kernels import use_kernel_cache  # noqa: E402  # after path or kernel cache is set
 
 use_kernel_cache()
 
 
-from curate.core.batch import DocBatch  # noqa: E402
-from filters.encoders.encoder import checksum  # noqa: E402
-from filters.encoders.usem3 import LANGUAGES, Usem3  # noqa: E402
-from filters.heads.card import TrainedOn  # noqa: E402
-from filters.heads.training.measures import ranks, spearman  # noqa: E402
-from filters.ner.relevance_head import (  # noqa: E402
+from curate.core.batch import DocBatch  # noqa: E402  # after path or kernel cache is set
+from filters.encoders.encoder import checksum  # noqa: E402  # after path or kernel cache is set
+from filters.encoders.usem3 import LANGUAGES, Usem3  # noqa: E402  # after path or kernel cache is set
+from filters.heads.card import TrainedOn  # noqa: E402  # after path or kernel cache is set
+from filters.heads.training.measures import ranks, spearman  # noqa: E402  # after path or kernel cache is set
+from filters.ner.relevance_head import (  # noqa: E402  # after path or kernel cache is set
     DEFAULT,
     SHIPPED,
     SURFACE,
@@ -56,7 +56,7 @@ from filters.ner.relevance_head import (  # noqa: E402
     shares,
     write_ner_head,
 )
-from filters.ner.surface import surface  # noqa: E402
+from filters.ner.surface import surface  # noqa: E402  # after path or kernel cache is set
 
 NAME: Final = "ner-usem3"
 RIDGE: Final = 1.0

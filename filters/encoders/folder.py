@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +35,7 @@ WEIGHTS: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
 
 
-class FolderEncoder:
+class FolderEncoder(ABC):
     """What encoders of a folder have in common; see `filters.encoders.encoder.Encoder`.
 
     A subclass loads the model in `_load` and gives `_forward`, which starts a batch and returns how to get its vectors.
@@ -132,14 +133,16 @@ class FolderEncoder:
     #: Exceptions that say that a batch was too large.
     _out_of_memory: tuple[type[BaseException], ...] = ()
 
-    def _recover(self) -> None:
+    def _recover(self) -> None:  # noqa: B027  # most have nothing to do
         """What to do before smaller batches are tried."""
 
+    @abstractmethod
     def _load(self, files: Mapping[str, Path]) -> None:
-        raise NotImplementedError
+        """Bring the model into memory."""
 
+    @abstractmethod
     def _forward(self, batch: Batch) -> Callable[[], Any]:
-        raise NotImplementedError
+        """Begin a batch; what is returned waits for its vectors."""
 
     def _check_libraries(self) -> None:
         for module, extra in self.needs.items():

@@ -14,6 +14,7 @@ stands as label: the label itself, its standard or core type; spans without one 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -144,7 +145,7 @@ def _words(row: Row, counts: Counter[str]) -> list[str] | None:
     return words
 
 
-class _Lines:
+class _Lines(ABC):
     """A format whose file is written as it is made."""
 
     def __init__(self, output: BinaryIO) -> None:
@@ -158,11 +159,12 @@ class _Lines:
         counts["sentences"] += 1
         counts["spans"] += len(flat)
 
+    @abstractmethod
     def lines(self, text: str, words: Sequence[str], located: Located) -> str:
-        raise NotImplementedError
+        """What stands in the file for one text."""
 
-    def end(self) -> None:
-        pass
+    def end(self) -> None:  # noqa: B027  # every line is written already
+        """All rows were added."""
 
 
 class _Bio(_Lines):
