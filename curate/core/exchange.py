@@ -29,10 +29,13 @@ import pyarrow as pa
 import xxhash
 
 from curate.core.errors import error
+from curate.core.objects import ObjectPath, Place, size_of
 
 _RUN_BYTES = 64 * 1024 * 1024
 _STRETCH_BYTES = 8 * 1024 * 1024
 _PAGE: Final = 128
+#: Of an object, what is read at once from its end: the index of 8,000 stretches, or all of a small one.
+_TAIL_BYTES: Final = 256 * 1024
 #: Of the file; in the fingerprints of phases that write one, so a new format is never met with old files. 1 was an Arrow
 #: IPC file whose done-file listed the partitions.
 FORMAT: Final = 2
@@ -123,13 +126,14 @@ class ExchangeWriter:
 class ExchangeReader:
     """One exchange file: `batches(partition)` reads and checks those alone. R306 for a file that is not as it was written.
 
-    It is read, not mapped: mapped pages count as resident memory until the whole file does.
+    It is read, not mapped: mapped pages count as resident memory until the whole file does. Of a store, a request reads the
+    index, or all of a small file, and then one each stretch.
     """
 
-    def __init__(self, path: Path, seal: str) -> None:
+    def __init__(self, path: Place, seal: str) -> None:
         self._path = path
         try:
-            self._file = pa.OSFile(str(path))
+            self._file = _InStore(path) if isinstance(path, ObjectPath) else pa.OSFile(str(path))
             self._open(self._file.size(), seal)
         except (OSError, pa.ArrowException) as cause:
             raise _damaged(path, str(cause)) from cause
@@ -199,7 +203,36 @@ class ExchangeReader:
             raise _damaged(self._path, str(cause)) from cause
 
 
-def _damaged(path: Path, cause: str) -> Exception:
+class _InStore:
+    """Ranges of an object. Its end, where the index is, is read at once and held."""
+
+    def __init__(self, place: ObjectPath) -> None:
+        self._place = place
+        size = size_of(place)
+        if size is None:
+            raise FileNotFoundError(f"{place} is not there")
+        self._size = size
+        self._tail_at = max(size - _TAIL_BYTES, 0)
+        self._tail = place.read_range(self._tail_at, size)
+        self._at = 0
+
+    def size(self) -> int:
+        return self._size
+
+    def seek(self, offset: int) -> None:
+        self._at = offset
+
+    def read_buffer(self, size: int) -> pa.Buffer:
+        """As many of these bytes as there are."""
+        start = self._at
+        self._at += size
+        if start >= self._tail_at:
+            start -= self._tail_at
+            return pa.py_buffer(self._tail[start : start + size])
+        return pa.py_buffer(self._place.read_range(start, min(size, self._size - start)))
+
+
+def _damaged(path: Place, cause: str) -> Exception:
     return error(
         "R306",
         f"the exchange file {path} cannot be read: {cause}",

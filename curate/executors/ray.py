@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from curate.core.errors import error
+from curate.core.objects import Place
 from curate.core.plan import Phase
 from curate.executors.failures import unit_failure, worker_lost
 from curate.executors.local import ALLOCATOR, THREAD_BYTES, THREAD_LIMITS, WORKER_BYTES, Describe, Listener
@@ -77,7 +78,7 @@ class RayExecutor:
 
     def __init__(
         self,
-        root: Path,
+        root: Place,
         *,
         workers: int | None,
         threads: int,

@@ -18,10 +18,12 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from curate.core.ceilings import Excess, added_up, exceeded
-from curate.core.commit import Done, read_counters, write_atomically
+from curate.core.commit import Done, write_atomically
+from curate.core.counters import read_counters
 from curate.core.errors import CurateError, Problem
 from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder
+from curate.core.objects import Place
 from curate.core.plan import Phase, Plan
 from curate.core.stage import Job
 from curate.running.checks import Looked, looked_at
@@ -72,7 +74,7 @@ def check_ceilings(plan: Plan, folder: RunFolder, phase: Phase, done: Mapping[in
     raise CurateError(problems)
 
 
-def _called(root: Path) -> str:
+def _called(root: Place) -> str:
     return root.name if root == Path("runs", root.name).absolute() else str(root)
 
 

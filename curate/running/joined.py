@@ -66,7 +66,7 @@ class ShardView:
                 yield self._assemble(columns, placed, last.take_until(end), batch.record, readers)
 
     def _path(self, index: int) -> Path:
-        return self.folder.absolute(self.overlays[index][1].outputs["overlay"].path)
+        return self.folder.local(self.overlays[index][1].outputs["overlay"].path)
 
     def _place(self, columns: Sequence[str]) -> dict[str, int]:
         """Column → index of the overlay that holds it, -1 for the source. `text` stays with the source."""

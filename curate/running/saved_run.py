@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from curate import __version__
 from curate.core.errors import error
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
+from curate.core.objects import Place
 from curate.core.plan import FORMAT, Plan
 
 
-def load_run(root: Path) -> tuple[Plan, Manifest]:
+def load_run(root: Place) -> tuple[Plan, Manifest]:
     """Plan and manifest of a run folder; R309 if it is none, or of another version."""
     folder = RunFolder(root)
-    try:
-        plan_text = folder.plan.read_text(encoding="utf-8")
-        manifest_text = folder.manifest.read_text(encoding="utf-8")
-    except FileNotFoundError as cause:
-        raise error(
-            "R307",
-            f"{root} is not a run folder: it has no {Path(cause.filename).name}",
-            help="give the config file",
-        ) from cause
+    texts = {}
+    for path in (folder.plan, folder.manifest):
+        try:
+            texts[path.name] = path.read_text(encoding="utf-8")
+        except FileNotFoundError as cause:
+            message = f"{root} is not a run folder: it has no {path.name}"
+            raise error("R307", message, help="give the config file") from cause
+    plan_text, manifest_text = texts.values()
     try:
         if (found := dict(json.loads(plan_text)).get("format")) != FORMAT:
             raise error(
@@ -38,7 +37,7 @@ def load_run(root: Path) -> tuple[Plan, Manifest]:
         ) from cause
 
 
-def check_version(plan: Plan, root: Path) -> None:
+def check_version(plan: Plan, root: Place) -> None:
     """R309 if another version of curate made the plan: for those who work by it, not for those who only look."""
     if plan.version != __version__:
         raise error(

@@ -13,6 +13,7 @@ from curate.core.commit import Done
 from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest, Shard, row_of, shard_of
+from curate.core.objects import Place
 from curate.core.plan import Phase, Plan
 from curate.io.publish import FileLayout
 from curate.io.source import BadRecord
@@ -33,7 +34,8 @@ class OpenExchange(Protocol):
 class UnitResult:
     """What a unit wrote and counted. rows: rows that entered; outputs: role → file; facts: for the next phases.
 
-    seals: role → seal, of those files that are exchanges.
+    seals: role → seal, of those files that are exchanges. places: role → where a file is to stand, if it was written
+    elsewhere.
     """
 
     rows: int
@@ -41,6 +43,7 @@ class UnitResult:
     counters: dict[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
     seals: dict[str, str] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Workspace:
         if shard.ingest is None:
             return None
         output = self.done("ingest")[shard.ingest].outputs[f"shard{shard.number}"]
-        return str(self.folder.absolute(output.path))
+        return str(self.folder.local(output.path))
 
     def view(self, shard: int, before: Phase | None = None) -> ShardView:
         """A shard with the overlays of the passes before that phase (all passes if None)."""

@@ -128,7 +128,7 @@ class Documents:
         for phase in self.run.passes:
             if shard not in phase.done:
                 break
-            found.append((phase.phase, self.folder.absolute(phase.done[shard].outputs["overlay"].path)))
+            found.append((phase.phase, self.folder.local(phase.done[shard].outputs["overlay"].path)))
         return found
 
     def place(self, doc: int) -> tuple[SourceFile, int]:

@@ -20,8 +20,9 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 
+from curate.core.objects import Place
 from curate.core.columns import UNDETERMINED
-from curate.core.commit import read_counters
+from curate.core.counters import read_counters
 from curate.planning.lint import lint_report
 from curate.running.ledger import READ, StepLedger, Tally, add_up, imbalances
 from curate.views.status import (
@@ -58,7 +59,7 @@ class _Books:
             numbers[index] += value
 
 
-def build_report(root: Path) -> dict[str, Any]:
+def build_report(root: Place) -> dict[str, Any]:
     """The report of the run in this folder, done or not; R307 if there is none."""
     return unhurried(lambda: _report(read_run(root)))
 
@@ -271,4 +272,4 @@ def quarantine_files(run: RunState) -> Iterable[Path]:
         for unit in sorted(phase.done):
             output = phase.done[unit].outputs.get("quarantine")
             if output is not None:
-                yield run.folder.absolute(output.path)
+                yield run.folder.local(output.path)

@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from curate.core.commit import Done
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
+from curate.core.objects import Place
 from curate.core.plan import OutputPlan, Phase, Plan
 from curate.executors.slurm.follow import queue_state
 from curate.executors.slurm.state import read_failures
 from curate.planning.fingerprints import finished_units, unit_fingerprints
 from curate.running.finish import read_published
-from curate.running.run import is_locked
+from curate.running.locks import holder
 from curate.running.saved_run import load_run
 
 if TYPE_CHECKING:
@@ -111,12 +112,12 @@ class RunState:
         }
 
 
-def read_run(root: Path) -> RunState:
+def read_run(root: Place) -> RunState:
     """The state of the run in this folder; R307 if it is none."""
     return unhurried(lambda: _read_run(root))
 
 
-def _read_run(root: Path) -> RunState:
+def _read_run(root: Place) -> RunState:
     plan, manifest = load_run(root)
     folder = RunFolder(root)
     phases = []
@@ -125,7 +126,7 @@ def _read_run(root: Path) -> RunState:
         done = finished_units(plan, manifest, phase, folder) if fingerprints is not None else {}
         phases.append(PhaseState(phase, None if fingerprints is None else len(fingerprints), done))
     return RunState(
-        plan, manifest, folder, tuple(phases), _failure(folder), _holder(folder), queue_state(folder)
+        plan, manifest, folder, tuple(phases), _failure(folder), holder(folder), queue_state(folder)
     )
 
 
@@ -146,13 +147,7 @@ def _failure(folder: RunFolder) -> list[dict[str, Any]] | None:
     return problems
 
 
-def _holder(folder: RunFolder) -> str | None:
-    if not is_locked(folder):
-        return None
-    return folder.lock.read_text(encoding="utf-8", errors="replace").strip() or "another process"
-
-
-def build_status(root: Path) -> dict[str, Any]:
+def build_status(root: Place) -> dict[str, Any]:
     """`name state holder phases jobs outputs quarantine failure queue`; the keys it shares with a report mean the same
     there.
     """

@@ -15,21 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.core.commit import (
-    Done,
-    Output,
-    compact,
-    consume,
-    describe,
-    finished,
-    forget,
-    is_consumed,
-    read_counters,
-    read_done,
-    remove_outputs,
-    write_atomically,
-    write_done,
-)
+from curate.core.commit import Done, Output, consume, describe, finished, forget, is_consumed, read_done, remove_outputs, write_atomically, write_done
+from curate.core.counters import compact, read_counters
 from curate.core.errors import CurateError
 from curate.core.layout import RunFolder
 

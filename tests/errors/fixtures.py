@@ -45,7 +45,7 @@ from curate.planning.session import Request, prepare
 from curate.running.contract import checked_column
 from curate.running.driver import run_config
 from curate.running.progress import Progress
-from curate.running.run import locked
+from curate.running.locks import locked
 from curate.views.explain import explain
 from filters.encoders.cache import recipe_of
 from filters.encoders.options import PackedOptions, make_encoder

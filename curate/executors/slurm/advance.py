@@ -29,7 +29,8 @@ from curate.executors.slurm.state import (
     write_tasks,
 )
 from curate.planning.fingerprints import finished_units, unit_fingerprints
-from curate.running.run import PhaseWork, close_phase, is_needless, locked_outputs, open_phase, publish
+from curate.running.locks import locked_outputs
+from curate.running.run import PhaseWork, close_phase, is_needless, open_phase, publish
 from curate.running.task import Worker
 
 #: Units of a task where one takes milliseconds. As many are done at once, without a wait in the queue.

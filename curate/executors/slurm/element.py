@@ -227,7 +227,8 @@ def _advance(root: Path, phase: str) -> int:
     from curate.diagnostics import render
     from curate.executors.slurm.advance import advance
     from curate.executors.slurm.state import read_settings
-    from curate.running.run import locked, record_failure
+    from curate.running.locks import locked
+    from curate.running.run import record_failure
     from curate.running.saved_run import load_run
 
     folder = RunFolder(root)

@@ -29,7 +29,8 @@ from curate.kernels import kernel_environment
 from curate.planning.rates import rates_file, read_rates
 from curate.planning.session import Request, Session, prepare
 from curate.running.driver import compile_kernels
-from curate.running.run import lay_out, locked, passes_pending, record_failure, start_anew
+from curate.running.locks import locked
+from curate.running.run import lay_out, passes_pending, record_failure, start_anew
 
 
 def run_on_slurm(request: Request, *, tasks: int | None, wait: bool) -> bool:
