@@ -19,7 +19,7 @@
 
 The folder is local, or a prefix of a store (`curate.core.objects`). Then units write below `work`, on the node's own disk,
 and what is done is uploaded; `cache/`, `logs/` and `slurm/` are files that are mapped or appended to and stay `beside` it,
-in `runs/<name>` of the working directory.
+in `runs/<name>-<hash>` of the working directory.
 
 An attempt is a random name: two attempts at one unit never write to one file, and only the one that the done-file names
 counts. Everything else in these folders is debris and is removed by the next run.
@@ -27,6 +27,7 @@ counts. Everything else in these folders is debris and is removed by the next ru
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,13 @@ from curate.core.store import is_url
 def new_attempt() -> str:
     """A name for one try at one unit."""
     return secrets.token_hex(6)
+
+
+def beside(root: Place, directory: Path) -> Path:
+    """Where files of a run stand that are no objects: its folder if that is local, else one of its own in a directory."""
+    if isinstance(root, Path):
+        return root
+    return directory / "runs" / f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
 
 
 #: Everything a run may put into its folder, besides the cache; the manifest and the plan, by which a folder is known, last.
@@ -75,7 +83,7 @@ class RunFolder:
     @property
     def beside(self) -> Path:
         """Where files stand that are no objects: the folder itself if it is local."""
-        return self.root if isinstance(self.root, Path) else Path("runs", self.root.name).absolute()
+        return beside(self.root, Path.cwd())
 
     @property
     def manifest(self) -> Place:

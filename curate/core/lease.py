@@ -19,7 +19,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -36,26 +36,28 @@ STALE: Final = 75.0
 def probe(folder: ObjectPath, *, exclusive: bool) -> datetime | None:
     """Write an object, twice if exclusive creation is asked for, and remove it: what a run needs to be allowed to do.
 
-    Returns the store's clock, if it tells. E506 if it refuses, E507 if it lets a second one take the place of the first.
+    Returns the store's clock, if it tells. E506 if it refuses, E511 if it lets a second one take the place of the first.
     """
     place = folder / f".curate-probe-{os.urandom(6).hex()}"
+    written = False
     with bucket_there(folder):
-        if not exclusive:
-            put_whole(place, b"1")
-        elif not _creates_once(place):
-            raise error(
-                "E507",
-                f"the store of {folder} does not create objects exclusively: two workers could both finish one unit",
-                help="put the run folder (`run_dir:`) on a local or shared folder; outputs and inputs may stay there",
-            )
         try:
-            with place._asked() as (fs, path):
+            if exclusive and not _creates_once(place):
+                raise error(
+                    "E511",
+                    f"the store of {folder} does not create objects exclusively: two workers could both finish one unit",
+                    help="put the run folder (`run_dir:`) on a local or shared folder; outputs and inputs may stay there",
+                )
+            if not exclusive:
+                put_whole(place, b"1")
+            written = True
+            with place._asked() as (fs, path), suppress(NotImplementedError):
                 now = fs.modified(path)
-        except NotImplementedError:
-            now = None
+                return now if isinstance(now, datetime) else None
         finally:
-            place.unlink(missing_ok=True)
-    return now if isinstance(now, datetime) else None
+            with nullcontext() if written else suppress(CurateError, FileNotFoundError):
+                place.unlink(missing_ok=True)
+    return None
 
 
 def _creates_once(place: ObjectPath) -> bool:

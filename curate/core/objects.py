@@ -34,6 +34,8 @@ from typing import Any, Final
 from curate.core.errors import CurateError, error
 from curate.core.store import each, filesystem, is_url, out_of_reach
 
+#: What a store answers where another upload of the same name is under way or was first.
+_CONFLICTS: Final = (409, 412)
 #: Keys in one request to remove objects.
 _REMOVED_AT_ONCE: Final = 1_000
 
@@ -247,14 +249,12 @@ def create_exclusively(place: ObjectPath, data: bytes) -> bool:
             fs.pipe_file(path, data, mode="create")
         except FileExistsError:
             return bool(fs.cat_file(path) == data)
-        except OSError as fault:  # another one is being written at this moment (S3: 409 ConditionalRequestConflict)
-            if fault.errno not in _CONFLICTS or not fs.exists(path):
+        except OSError as fault:
+            answer = getattr(fault.__cause__, "response", {}).get("ResponseMetadata", {})
+            if answer.get("HTTPStatusCode") not in _CONFLICTS or not fs.exists(path):
                 raise
             return bool(fs.cat_file(path) == data)
     return True
-
-
-_CONFLICTS: Final = (16, 22)  # EBUSY and EINVAL, which s3fs makes of 409 and of 412
 
 
 def put_file(local: Path, place: ObjectPath) -> None:

@@ -26,13 +26,12 @@ READ_THREADS: Final = 16
 #: Packages by protocol, for the advice when one is missing.
 _PACKAGES: Final = {"s3": "curate[s3]", "s3a": "curate[s3]", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"}
 
-#: Attempts at one request, and seconds without a connection or a byte. Botocore waits longer from attempt to attempt, 20 s
-#: at most, so a store that is away for half a minute is survived and a dead one is reported in about as long.
-_S3: Final = {
-    "retries": {"max_attempts": 6, "mode": "standard"},
-    "connect_timeout": 10,
-    "read_timeout": 60,
-}
+#: Seconds without a connection, and without a byte of an answer.
+_TIMEOUTS: Final = {"connect_timeout": 10, "read_timeout": 60}
+#: Attempts of S3's client at one request, unless AWS_MAX_ATTEMPTS says otherwise, each after a longer wait; and of s3fs, each
+#: as many of these, for answers that break off or ask for fewer requests. A store that is away for 15 s is survived.
+_ATTEMPTS: Final = "5"
+_S3FS_ATTEMPTS: Final = 3
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -63,8 +62,10 @@ def filesystem(url: str) -> tuple[Any, str]:
     # Listings are never remembered: others write to the same folders.
     options: dict[str, Any] = {"use_listings_cache": False}
     if protocol in ("s3", "s3a"):
+        attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", _ATTEMPTS))
+        retries = {"max_attempts": attempts, "mode": os.environ.get("AWS_RETRY_MODE", "standard")}
         configured = fsspec.config.conf.get(protocol, {})
-        options["config_kwargs"] = {**_S3, **configured.get("config_kwargs", {})}
+        options["config_kwargs"] = {**_TIMEOUTS, "retries": retries, **configured.get("config_kwargs", {})}
     try:
         fs, path = fsspec.core.url_to_fs(url, **options)
     except (ImportError, ValueError) as fault:
@@ -75,6 +76,8 @@ def filesystem(url: str) -> tuple[Any, str]:
             help=f"pip install '{package}'" if package is not None else "install the package for this store",
             file=url,
         ) from fault
+    if "config_kwargs" in options:
+        fs.retries = _S3FS_ATTEMPTS
     return fs, path
 
 

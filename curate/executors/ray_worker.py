@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import CurateError, error, system_error
+from curate.core.layout import beside
 from curate.core.objects import as_place
 
 
@@ -34,8 +35,7 @@ class UnitWorker:
     def open(self) -> dict[str, Any]:
         """Read plan and manifest; `{"event": "ready", "log": path}`, or `failed` with the problems."""
         node = os.uname().nodename
-        beside = self._root if isinstance(self._root, Path) else Path(self._cwd, "runs", self._root.name)
-        log = beside / "logs" / f"worker-ray-{node}-{os.getpid()}.log"
+        log = beside(self._root, Path(self._cwd)) / "logs" / f"worker-ray-{node}-{os.getpid()}.log"
         told: dict[str, Any] = {"event": "failed", "unit": None, "problems": [], "log": str(log)}
         try:
             self._open(node, log)

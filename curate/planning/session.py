@@ -67,7 +67,7 @@ def run_folder(loaded: Loaded, given: Place | None) -> Place:
 
 
 def _check_folder(folder: RunFolder) -> None:
-    """E506 if the run folder can neither be written nor made, E507 if its store is not fit for one."""
+    """E506 if the run folder can neither be written nor made, E511 if its store is not fit for one."""
     if isinstance(folder.root, ObjectPath):
         probe(folder.root, exclusive=True)
         return

@@ -114,7 +114,7 @@ def _leased(output: ObjectPath) -> Iterator[None]:
     try:
         now = lease.probe(output, exclusive=True)
     except CurateError as cause:
-        if cause.problems[0].code != "E507":
+        if cause.problems[0].code != "E511":
             raise
         yield
         return

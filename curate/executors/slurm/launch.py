@@ -80,7 +80,7 @@ def _ask_slurm(session: Session) -> None:
     slurm = session.loaded.config.execution.slurm
     estimates = _estimates(plan, session.compiled.manifest)
     client.max_array_size()
-    at = Place("/", "/", plan.name, job_name(session.folder))
+    at = Place("/", "/", plan.name, job_name(session.folder), "/")
     seen = set()
     for phase in plan.phases:
         section = section_of(phase)
@@ -176,7 +176,7 @@ def _mend(session: Session, folder: RunFolder) -> None:
     submission = read_submission(folder)
     if submission is None or submission.advance in live or not live:
         return
-    at = Place(str(folder.root), os.getcwd(), session.compiled.plan.name, job_name(folder))
+    at = Place(str(folder.root), os.getcwd(), session.compiled.plan.name, job_name(folder), str(folder.beside))
     arrays = [a.job for a in submission.arrays if a.job in live]
     if not arrays:
         return
