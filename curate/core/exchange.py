@@ -29,6 +29,7 @@ import pyarrow as pa
 import xxhash
 
 from curate.core.errors import error
+from curate.core.packs import Stretch
 
 _RUN_BYTES = 64 * 1024 * 1024
 _STRETCH_BYTES = 8 * 1024 * 1024
@@ -126,13 +127,14 @@ class ExchangeReader:
     It is read, not mapped: mapped pages count as resident memory until the whole file does.
     """
 
-    def __init__(self, path: Path, seal: str) -> None:
-        self._path = path
+    def __init__(self, place: Path | Stretch, seal: str) -> None:
+        self._path = place
+        path, self._start = (place.path, place.offset) if isinstance(place, Stretch) else (place, 0)
         try:
             self._file = pa.OSFile(str(path))
-            self._open(self._file.size(), seal)
+            self._open(place.bytes if isinstance(place, Stretch) else self._file.size(), seal)
         except (OSError, pa.ArrowException) as cause:
-            raise _damaged(path, str(cause)) from cause
+            raise _damaged(place, str(cause)) from cause
 
     def _open(self, size: int, seal: str) -> None:
         trailer = bytes(self._read(max(size - _TRAILER.size, 0), _TRAILER.size))
@@ -193,13 +195,13 @@ class ExchangeReader:
     def _read(self, offset: int, size: int) -> pa.Buffer:
         """As many of these bytes as there are."""
         try:
-            self._file.seek(offset)
+            self._file.seek(self._start + offset)
             return self._file.read_buffer(size)
         except OSError as cause:
             raise _damaged(self._path, str(cause)) from cause
 
 
-def _damaged(path: Path, cause: str) -> Exception:
+def _damaged(path: Path | Stretch, cause: str) -> Exception:
     return error(
         "R306",
         f"the exchange file {path} cannot be read: {cause}",

@@ -10,6 +10,7 @@
     counters/<phase>/<unit>.<attempt>.json          the ledger's numbers
     done/<phase>/<unit>-<fingerprint>.json          a unit is finished; names the outputs that count
     done/<phase>/all.json, counters/<phase>/all.<digest>.jsonl      the same, compacted when a phase ends
+    …/<role>-<number>.<attempt>.pack       overlays and other files of many units, packed when a phase ends
     published/<output>.json                what stands in the output folder
     ceilings/<job>.txt                     pairs to look at, if a job would remove more than its ceilings allow
     failure.json                           why the last try stopped, if it did
@@ -121,6 +122,9 @@ class RunFolder:
 
     def evidence(self, job: str) -> Path:
         return self.root / "ceilings" / f"{job}.txt"
+
+    def pack(self, beside: Path, role: str, number: int, attempt: str) -> Path:
+        return beside.with_name(f"{role}-{number:03d}.{attempt}.pack")
 
     def relative(self, path: Path) -> str:
         """The path as it stands in a done-file: below the run folder, so that the folder can be moved."""

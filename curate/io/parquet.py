@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.core.errors import CurateError, error
+from curate.core.packs import Stretch, StretchFile
 from curate.io.storage import is_url, magic, open_binary, shown
 
 #: A batch is closed before it grows beyond this (all columns together). 16 MiB took as much CPU, and at the end of a shard
@@ -62,10 +63,10 @@ class Rows:
     record: pa.RecordBatch
 
 
-def read_facts(location: str) -> ParquetFacts:
+def read_facts(location: str | Stretch) -> ParquetFacts:
     """The footer of a Parquet file. D401 with the reason if it is none, is cut short, empty or encrypted."""
-    with open_binary(location) as file:
-        parquet = _open(location, file)
+    with _opened(location) as file:
+        parquet = _open(str(location), file)
         metadata = parquet.metadata
         groups = tuple(
             (metadata.row_group(i).num_rows, metadata.row_group(i).total_byte_size)
@@ -74,12 +75,12 @@ def read_facts(location: str) -> ParquetFacts:
         schema = parquet.schema_arrow
     repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if repeated:
-        raise _refuse(location, f"two columns are called {repeated[0]!r}")
+        raise _refuse(str(location), f"two columns are called {repeated[0]!r}")
     return ParquetFacts(sum(rows for rows, _ in groups), groups, schema)
 
 
 def read_parquet(
-    location: str, row_groups: range, columns: Sequence[str] | None, *, first_row: int = 0
+    location: str | Stretch, row_groups: range, columns: Sequence[str] | None, *, first_row: int = 0
 ) -> Iterator[Rows | Unreadable]:
     """The rows of some row groups, in order, in batches of at most about 8 MiB and 65,536 rows.
 
@@ -87,9 +88,13 @@ def read_parquet(
     first_row: number of the first row of `row_groups`. A stretch of a row group that cannot be decoded comes
     as `Unreadable` in its place. Dictionary columns come decoded, all others in the file's own types.
     """
-    with open_binary(location) as file:
-        parquet = _open(location, file)
+    with _opened(location) as file:
+        parquet = _open(str(location), file)
         yield from _join(_steps(parquet, row_groups, columns, first_row))
+
+
+def _opened(location: str | Stretch) -> BinaryIO:
+    return cast(BinaryIO, StretchFile(location)) if isinstance(location, Stretch) else open_binary(location)
 
 
 def _open(location: str, file: Any) -> pq.ParquetFile:

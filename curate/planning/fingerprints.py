@@ -104,7 +104,7 @@ def _presence(plan: Plan, phase: Phase, folder: RunFolder) -> Callable[[Done], b
         return in_place(folder, plan.output(phase.output or ""))
     if phase.makes is not None:
         return partial(still_made, folder, Path(phase.makes))
-    return partial(outputs_present, folder)
+    return partial(outputs_present, folder, sizes={})
 
 
 def pending_units(

@@ -18,7 +18,8 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from curate.core.ceilings import Excess, added_up, exceeded
-from curate.core.commit import Done, read_counters, write_atomically
+from curate.core.commit import Done, write_atomically
+from curate.core.compaction import read_counters
 from curate.core.errors import CurateError, Problem
 from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder
@@ -106,7 +107,7 @@ def _pairs_in(documents: Documents, phase: Phase, job: Job[Any], excess: Excess,
     assert phase.source is not None
     source = documents.run.phase(phase.source).done
     readers = [
-        ExchangeReader(documents.folder.absolute(d.outputs["rows"].path), d.outputs["rows"].checksum)
+        ExchangeReader(d.outputs["rows"].place(documents.folder), d.outputs["rows"].checksum)
         for _, d in sorted(source.items())
     ]
     best: list[tuple[int, Pair]] = []

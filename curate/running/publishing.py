@@ -15,6 +15,7 @@ from curate import __version__
 from curate.core.exchange import ExchangeReader, ExchangeWriter
 from curate.core.expression import parse
 from curate.core.overlay import doc_numbers, read_overlay_schema
+from curate.core.packs import Stretch
 from curate.core.passages import Beside
 from curate.core.plan import OutputPlan, Phase
 from curate.io.passages import Fates, exploded
@@ -118,11 +119,11 @@ def available_schema(space: Workspace) -> pa.Schema:
 def _any_overlay(space: Workspace, phase: Phase) -> pa.Schema:
     """The schema that all overlays of a pass share."""
     done = next(iter(space.done(phase.name).values()))
-    return _overlay_schema(space.folder.absolute(done.outputs["overlay"].path))
+    return _overlay_schema(done.outputs["overlay"].place(space.folder))
 
 
 @lru_cache(maxsize=64)
-def _overlay_schema(path: Path) -> pa.Schema:
+def _overlay_schema(path: Path | Stretch) -> pa.Schema:
     return read_overlay_schema(path)
 
 

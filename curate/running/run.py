@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from curate.config.model import RayCluster
-from curate.core.commit import Done, compact, consume, forget, read_counters, write_atomically
+from curate.core.commit import Done, consume, forget, write_atomically
+from curate.core.compaction import compact, read_counters
 from curate.core.errors import CurateError, error
 from curate.core.layout import RUN_NAMES, RunFolder
 from curate.core.manifest import Manifest

@@ -11,18 +11,19 @@ import json
 import os
 import resource
 import tempfile
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
 from curate.config.environment import expand
 from curate.core.commit import Done, Output, describe, remove_outputs, write_done
-from curate.core.errors import CurateError, Problem, error, system_error
+from curate.core.errors import CurateError, Problem, error, is_gone, system_error
 from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder, new_attempt
 from curate.core.manifest import Manifest
@@ -52,6 +53,10 @@ from curate.running.threads import Threads
 from curate.running.units import run_ingest, run_reduce
 from curate.running.workspace import Report, UnitResult, Workspace
 from curate.stages import load as load_stage
+
+
+#: Seconds after which records are read again, when a file that they name is gone.
+_PAUSES: Final = (0.05, 0.3)
 
 
 def _allowed_files() -> int:
@@ -142,7 +147,7 @@ class Worker:
         committed = []
         for unit in units:
             try:
-                done = self._unit(phase, unit, fingerprints[unit], task, report)
+                done = self._patiently(phase, unit, fingerprints[unit], task, report)
             except CurateError as cause:
                 raise located(cause, self.manifest, phase, unit) from cause
             except OSError as cause:
@@ -159,6 +164,25 @@ class Worker:
                 raise error("R303", f"phase {phase.name} cannot start: its rows have not been counted yet")
             self._fingerprints[phase.name] = found
         return self._fingerprints[phase.name]
+
+    def _patiently(
+        self, phase: Phase, unit: int, fingerprint: str, task: int, report: Report
+    ) -> Done | None:
+        """`_unit`, again if a file is gone and the records, read again, tell of another place: a phase was compacted."""
+        for pause in _PAUSES:
+            try:
+                return self._unit(phase, unit, fingerprint, task, report)
+            except (CurateError, FileNotFoundError) as cause:
+                if not is_gone(cause) or not self._moved(pause):
+                    raise
+        return self._unit(phase, unit, fingerprint, task, report)
+
+    def _moved(self, pause: float) -> bool:
+        """Forget the records of earlier phases; whether they differ now, after a pause."""
+        held, self._done = self._done, {}
+        self._exchange.clear()
+        time.sleep(pause)
+        return any(self._finished(name) != records for name, records in held.items())
 
     def _unit(self, phase: Phase, unit: int, fingerprint: str, task: int, report: Report) -> Done | None:
         attempt = new_attempt()
@@ -291,6 +315,9 @@ class Worker:
             phase = self.plan.phase(phase_name)
             done = finished_units(self.plan, self.manifest, phase, self.folder)
             units = len(self._fingerprints_of(phase))
+            if len(done) < units:  # a network file system may show an older listing for a moment
+                time.sleep(_PAUSES[-1])
+                done = finished_units(self.plan, self.manifest, phase, self.folder)
             if len(done) < units:
                 raise error(
                     "R303",
@@ -313,7 +340,7 @@ class Worker:
         key = (phase_name, unit, role)
         if key not in self._exchange:
             output = self._finished(phase_name)[unit].outputs[role]
-            self._exchange[key] = ExchangeReader(self.folder.absolute(output.path), output.checksum)
+            self._exchange[key] = ExchangeReader(output.place(self.folder), output.checksum)
             while len(self._exchange) > self._open_files:
                 self._exchange.popitem(last=False)
         self._exchange.move_to_end(key)

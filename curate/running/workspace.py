@@ -13,6 +13,7 @@ from curate.core.commit import Done
 from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest, Shard, row_of, shard_of
+from curate.core.packs import Stretch
 from curate.core.plan import Phase, Plan
 from curate.io.publish import FileLayout
 from curate.io.source import BadRecord
@@ -53,11 +54,12 @@ class Workspace:
     done: Callable[[str], Mapping[int, Done]]
     layout: Callable[[str], FileLayout]
 
-    def ingested(self, shard: Shard) -> str | None:
+    def ingested(self, shard: Shard) -> str | Stretch | None:
         if shard.ingest is None:
             return None
         output = self.done("ingest")[shard.ingest].outputs[f"shard{shard.number}"]
-        return str(self.folder.absolute(output.path))
+        place = output.place(self.folder)
+        return place if isinstance(place, Stretch) else str(place)
 
     def view(self, shard: int, before: Phase | None = None) -> ShardView:
         """A shard with the overlays of the passes before that phase (all passes if None)."""

@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from curate.core.commit import Done
+from curate.core.errors import CurateError, is_gone
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
+from curate.core.packs import Stretch
 from curate.core.plan import OutputPlan, Phase, Plan
 from curate.executors.slurm.follow import queue_state
 from curate.executors.slurm.state import read_failures
@@ -52,7 +54,7 @@ class PhaseState:
 
     phase: Phase
     units: int | None
-    done: Mapping[int, Done]
+    done: dict[int, Done]
 
     @property
     def complete(self) -> bool:
@@ -77,6 +79,14 @@ class RunState:
     @property
     def passes(self) -> tuple[PhaseState, ...]:
         return tuple(p for p in self.phases if p.phase.kind == "pass")
+
+    def place(self, phase: PhaseState, unit: int, role: str) -> Path | Stretch:
+        """Where a file of a finished unit is now. If it has moved since the records were read, because the phase was
+        compacted, they are read again.
+        """
+        if not self.folder.absolute(phase.done[unit].outputs[role].path).exists():
+            phase.done.update(finished_units(self.plan, self.manifest, phase.phase, self.folder))
+        return phase.done[unit].outputs[role].place(self.folder)
 
     def complete(self, phase: PhaseState) -> bool:
         """Whether nothing of a phase is left to do. The rows of an exchange go once they are written."""
@@ -134,7 +144,9 @@ def unhurried(read: Callable[[], Result]) -> Result:
     for _ in range(_TRIES - 1):
         try:
             return read()
-        except FileNotFoundError:
+        except (FileNotFoundError, CurateError) as cause:
+            if not is_gone(cause):
+                raise
             time.sleep(_PAUSE)
     return read()
 
