@@ -100,7 +100,7 @@ class StretchFile(io.RawIOBase):
         super().close()
 
 
-def parquet_source(place: Path | Stretch) -> Path | StretchFile:
+def parquet_source(place: str | Path | Stretch) -> str | Path | StretchFile:
     """What Arrow's Parquet readers take for a file or a stretch of one."""
     return StretchFile(place) if isinstance(place, Stretch) else place
 

@@ -212,7 +212,9 @@ class Documents:
             return 0
         # Records are numbered one by one, so the last one's number, good or bad, tells how many there are.
         docs = [d for d in self._bad_docs.tolist() if shard_of(d) == shard]
-        metadata = pq.read_metadata(self.space.ingested(source))
+        place = self.space.ingested(source)
+        assert place is not None
+        metadata = pq.read_metadata(parquet_source(place))
         for group in range(metadata.num_row_groups):
             docs.append(metadata.row_group(group).column(0).statistics.max)
         return max((row_of(d) + 1 for d in docs), default=0)

@@ -22,6 +22,7 @@ from curate.core.expression import parse
 from curate.core.expression.evaluate import evaluate
 from curate.core.expression.tree import Between, Column, Compare, Literal, Logic, Negate, Node, Not
 from curate.core.manifest import row_of, shard_of
+from curate.core.packs import parquet_source
 from curate.core.plan import OutputPlan, StepPlan
 from curate.core.stage import Annotator, Job, Rule
 from curate.core.suggest import did_you_mean
@@ -100,7 +101,7 @@ def _record(documents: Documents, document: Document) -> pa.RecordBatch:
     """The document as one row of every column known, for conditions."""
     fields: dict[str, pa.DataType] = {f.name: f.type for f in documents.source}
     for _, path in documents.overlays(shard_of(document.doc)):
-        fields |= {f.name: f.type for f in pq.read_schema(path) if f.name in document.values}
+        fields |= {f.name: f.type for f in pq.read_schema(parquet_source(path)) if f.name in document.values}
     row = {**document.own, **document.values, DOC: document.doc, TEXT: document.text}
     schema = pa.schema(list(fields.items()))
     return pa.RecordBatch.from_pylist([{name: row.get(name) for name in schema.names}], schema=schema)
