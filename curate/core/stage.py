@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +94,26 @@ class Context:
     artifacts: Mapping[str, str] = field(default_factory=dict)
     cache: Path | None = None
     snapshot: tuple[str, ...] = ()
+
+
+class Work(NamedTuple):
+    """What encoders did. tokens: that they read; busy: seconds in which they computed; seconds: of the wall's clock in which
+    they could have, units at work only; both of one worker, or added up over several.
+    """
+
+    tokens: int = 0
+    busy: float = 0.0
+    seconds: float = 0.0
+
+    def plus(self, other: Work) -> Work:
+        return Work(self.tokens + other.tokens, self.busy + other.busy, self.seconds + other.seconds)
+
+    def minus(self, other: Work) -> Work:
+        return Work(self.tokens - other.tokens, self.busy - other.busy, self.seconds - other.seconds)
+
+
+#: Where no encoder is at work.
+NO_WORK: Final = Work()
 
 
 @dataclass(frozen=True)
@@ -181,6 +201,15 @@ class Caching(Protocol):
 
     def finish(self) -> Mapping[str, int]:
         """Every document of the unit was annotated: commit what is to be kept. Its counts by name, for the report."""
+        ...
+
+
+@runtime_checkable
+class Encoding(Protocol):
+    """An annotator with an encoder, whose speed is worth to be seen."""
+
+    def worked(self) -> Mapping[str, Work]:
+        """Encoder → tokens and busy seconds since this was asked last. Of steps that share an encoder one tells of it."""
         ...
 
 

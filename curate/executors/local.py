@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol, Self
 
 from curate.core.plan import Phase
+from curate.core.stage import Work
 from curate.executors.failures import unit_failure, worker_lost
 from curate.executors.gpus import WORKER
 
@@ -58,7 +59,7 @@ class Share(NamedTuple):
 class Listener(Protocol):
     """What the executor tells about a phase while it works."""
 
-    def progress(self, rows: int, size: int) -> None: ...
+    def progress(self, rows: int, size: int, work: Work = ..., /) -> None: ...
 
     def unit_done(self, unit: int) -> None: ...
 
@@ -246,7 +247,7 @@ class LocalExecutor:
                 case "ready":
                     worker.ready = True
                 case "progress":
-                    listener.progress(message["rows"], message["bytes"])
+                    listener.progress(message["rows"], message["bytes"], Work(*message["work"]))
                 case "done":
                     listener.unit_done(message["unit"])
                     worker.unit = None

@@ -15,13 +15,17 @@ from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest, Shard, row_of, shard_of
 from curate.core.packs import Stretch
 from curate.core.plan import Phase, Plan
+from curate.core.stage import Work
 from curate.io.publish import FileLayout
 from curate.io.source import BadRecord
 from curate.running.joined import ShardView
 from curate.running.quarantine import BadRow
 
-#: Called after every batch with (rows, bytes of text) since the last call.
-Report = Callable[[int, int], None]
+
+class Report(Protocol):
+    """Called after every batch with rows, bytes of text and what encoders did since the last call."""
+
+    def __call__(self, rows: int, size: int, work: Work = ..., /) -> None: ...
 
 
 class OpenExchange(Protocol):

@@ -29,6 +29,7 @@ from curate.views.status import (
     PhaseState,
     RunState,
     count_warnings,
+    encoder_entries,
     job_counts,
     output_entry,
     phase_entries,
@@ -93,6 +94,7 @@ def _report(run: RunState) -> dict[str, Any]:
             {k: e[k] for k in ("name", "kind", "units", "done", "rows", "bytes")} for e in phase_entries(run)
         ],
         "jobs": counts,
+        "encoders": encoder_entries(run),
         "failure": run.failure,
         "warnings": [*count_warnings(counts), *lint_report(run.plan, steps)],
     }

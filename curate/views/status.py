@@ -29,6 +29,7 @@ from curate.executors.slurm.follow import queue_state
 from curate.executors.slurm.state import read_failures
 from curate.planning.fingerprints import finished_units, unit_fingerprints
 from curate.running.finish import read_published
+from curate.running.ledger import encoders
 from curate.running.run import is_locked
 from curate.running.saved_run import load_run
 
@@ -165,7 +166,7 @@ def _holder(folder: RunFolder) -> str | None:
 
 
 def build_status(root: Path) -> dict[str, Any]:
-    """`name state holder phases jobs outputs quarantine failure queue`; the keys it shares with a report mean the same
+    """`name state holder phases jobs encoders outputs quarantine failure queue`; the keys it shares with a report mean the same
     there.
     """
     run = read_run(root)
@@ -175,6 +176,7 @@ def build_status(root: Path) -> dict[str, Any]:
         "holder": run.holder,
         "phases": phase_entries(run),
         "jobs": job_counts(run),
+        "encoders": encoder_entries(run),
         "outputs": [output_entry(run, o) for o in run.plan.outputs],
         "quarantine": {"rows": quarantined_rows(run), "path": quarantine_path(run)},
         "failure": run.failure,
@@ -226,6 +228,27 @@ def job_counts(run: RunState) -> dict[str, dict[str, int]]:
                     for name, number in numbers.items():
                         counts[name] = counts.get(name, 0) + number
     return found
+
+
+def encoder_entries(run: RunState) -> list[dict[str, Any]]:
+    """Of each encoder in each pass, over the units that are done: `phase encoder tokens busy_seconds seconds
+    tokens_per_second busy_share`. The seconds are those of units, so rates are of one worker; null if no time passed."""
+    entries = []
+    for phase in run.passes:
+        for name, work in encoders(done.facts for done in phase.done.values()).items():
+            timed = work.seconds > 0
+            entries.append(
+                {
+                    "phase": phase.phase.name,
+                    "encoder": name,
+                    "tokens": work.tokens,
+                    "busy_seconds": round(work.busy, 3),
+                    "seconds": round(work.seconds, 3),
+                    "tokens_per_second": round(work.tokens / work.seconds, 1) if timed else None,
+                    "busy_share": round(work.busy / work.seconds, 4) if timed else None,
+                }
+            )
+    return entries
 
 
 def count_warnings(counts: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
@@ -322,7 +345,7 @@ def render(status: Mapping[str, Any], run: str, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from curate.views.report_view import counts_text, plural
+    from curate.views.report_view import counts_text, encoder_text, plural
 
     console.print(Text(f"{status['name']}: {status['state']}", style="bold"))
     if status["holder"] is not None:
@@ -341,6 +364,8 @@ def render(status: Mapping[str, Any], run: str, console: Console) -> None:
     for job, counts in status["jobs"].items():
         if counts:
             console.print(Text(f"{job}: {counts_text(counts)}"))
+    for entry in status["encoders"]:
+        console.print(Text(encoder_text(entry)))
     for warning in count_warnings(status["jobs"]):
         console.print(Text(f"warning: {warning['message']}", style="yellow"))
     for output in status["outputs"]:

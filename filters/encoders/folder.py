@@ -26,6 +26,7 @@ from curate.core.errors import CurateError, Problem, error
 from curate.core.models import models_folder, require
 from filters.encoders.batches import Batch, Forward, encode_window
 from filters.encoders.encoder import Encoded, Settings
+from filters.encoders.meter import Meter
 from filters.encoders.options import FolderOptions
 from filters.encoders.tokens import Tokenizer
 
@@ -52,6 +53,7 @@ class FolderEncoder(ABC):
         self.options = options
         self.threads = threads
         self.max_tokens = options.max_tokens
+        self.meter = Meter()
         self._models = models
         self._tokenizer: Tokenizer | None = None
 
@@ -119,7 +121,7 @@ class FolderEncoder(ABC):
             texts,
             max_characters,
             self._tokenizer,
-            Forward(self._forward, self._out_of_memory, self._recover),
+            Forward(self._forward, self._out_of_memory, self._recover, self.meter, self.computes_here),
             self.options.batch_tokens,
             padded=self.padded,
             dimensions=self.dimensions,
@@ -132,6 +134,11 @@ class FolderEncoder(ABC):
 
     #: Exceptions that say that a batch was too large.
     _out_of_memory: tuple[type[BaseException], ...] = ()
+
+    @property
+    def computes_here(self) -> bool:
+        """Whether its arithmetic is done by the thread that asks; else `_forward` tells the meter."""
+        return True
 
     def _recover(self) -> None:  # noqa: B027  # most have nothing to do
         """What to do before smaller batches are tried."""

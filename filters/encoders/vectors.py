@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from curate.core.stage import Work
 from curate.core.text.content import prefix_keys
 from filters.encoders.cache import Index, Recipe, Snapshot, recipe_of, write_recipe
 from filters.encoders.encoder import Encoded, Encoder, first_characters
@@ -130,6 +131,10 @@ class Vectors:
         if len(first) == len(keys):
             return Encoded(vectors, rows.n_tokens, rows.truncated | cut)
         return Encoded(vectors[place], rows.n_tokens[place], rows.truncated[place] | cut)
+
+    def worked(self) -> dict[str, Work]:
+        """The encoder's name → what it did since somebody asked last, for whoever's vectors."""
+        return {self._encoder.name: self._encoder.meter.take()}
 
     def _memory(self, caller: Counter[str]) -> list[tuple[Index, Rows]]:
         """What may be found beside the snapshot: of the unit, or of the batch that this thread is at. Where a caller comes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,18 @@ def test_batches_change_nothing_but_rounding(folders: dict[str, Path], use: str,
     assert np.abs(together.embeddings - small.embeddings).max() < 1e-5
     assert together.n_tokens.tolist() == small.n_tokens.tolist()
     assert np.allclose(np.linalg.norm(together.embeddings[together.n_tokens > 0], axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(("use", "name"), [("packed", "gte"), ("transformers", "bert"), ("onnx", "onnx")])
+def test_tokens_and_busy_seconds_are_told(use: str, name: str, folders: dict[str, Path]) -> None:
+    encoder = opened(use, folders[name], batch_tokens=500)
+    start = time.perf_counter()
+    found = encoder.encode(pa.array(tiny.TEXTS * 3, pa.string()), 65_536)
+    passed = time.perf_counter() - start
+    tokens, busy, _ = encoder.meter.take()
+    assert tokens == found.n_tokens.sum()
+    assert 0 < busy < passed
+    assert encoder.meter.take() == (0, 0.0, 0.0)
 
 
 def test_what_holds_nothing_is_not_read_and_what_is_long_is_cut(folders: dict[str, Path]) -> None:

@@ -101,7 +101,7 @@ def _work(root: Path, tasks: str, task: int, scratch: Path, threads: int, warned
             for unit in pending:
                 if warned.yes:
                     return LATER
-                worker.run(phase, [unit], task, lambda rows, size: None)
+                worker.run(phase, [unit], task, lambda *_: None)
         finally:
             worker.close()
     except CurateError as cause:
