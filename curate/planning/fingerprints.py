@@ -67,7 +67,11 @@ def unit_fingerprints(
     if phase.kind in ("pass", "check", "count"):
         return {s.number: digest(phase.fingerprint, corpus, s.number) for s in manifest.shards}
     if phase.kind == "exchange":
-        return {s.number: digest(phase.fingerprint, corpus, s.number) for s in manifest.shards}
+        # A run of several shards is another unit than the shard of its number.
+        return {
+            unit: digest(phase.fingerprint, corpus, unit if len(group) == 1 else [group.start, group.stop])
+            for unit, group in enumerate(manifest.groups)
+        }
     layout = read_layout(plan, manifest, phase.output or "", folder)
     if layout is None:
         return None
@@ -130,4 +134,6 @@ def unit_sizes(manifest: Manifest, phase: Phase, units: Mapping[int, str]) -> di
         return {u: sum(manifest.shards[s].bytes for s in manifest.ingest[u].shards) for u in units}
     if phase.kind in ("write", "reduce"):
         return dict.fromkeys(units, 1)
+    if phase.kind == "exchange":
+        return {u: sum(manifest.shards[s].bytes for s in manifest.groups[u]) for u in units}
     return {u: manifest.shards[u].bytes for u in units}
