@@ -58,6 +58,7 @@ class ExchangeWriter:
         self._keys: list[npt.NDArray[np.int64]] = []
         self._bytes = 0
         self._stretches: list[tuple[int, int, int, int]] = []
+        self._index: list[npt.NDArray[np.void]] = []  # of earlier runs: tuples take five times the memory
         self._end = len(self._head)
         #: XXH3-128, hex, by which a reader knows the file.
         self.seal = ""
@@ -72,8 +73,12 @@ class ExchangeWriter:
             self._spill()
 
     def _spill(self) -> None:
-        if not self._held:
-            return
+        if self._held:
+            self._write_run()
+            self._index.append(np.array(self._stretches, _ENTRY))
+            self._stretches = []
+
+    def _write_run(self) -> None:
         keys = np.concatenate(self._keys)
         if (keys == keys[0]).all():  # such as side records: nothing to sort, so nothing to join
             for part in self._held:
@@ -109,7 +114,7 @@ class ExchangeWriter:
                 self._finish()
 
     def _finish(self) -> None:
-        index = np.array(self._stretches, _ENTRY)
+        index = np.concatenate([np.zeros(0, _ENTRY), *self._index])
         index = index[np.argsort(index["partition"], kind="stable")]
         pages = [index[start : start + _PAGE] for start in range(0, len(index), _PAGE)]
         directory = np.array(

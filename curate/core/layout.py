@@ -10,6 +10,7 @@
     counters/<phase>/<unit>.<attempt>.json          the ledger's numbers
     done/<phase>/<unit>-<fingerprint>.json          a unit is finished; names the outputs that count
     done/<phase>/all.json, counters/<phase>/all.<digest>.jsonl      the same, compacted when a phase ends
+    done/<phase>/summary.json              what the records come to, for `curate status`
     …/<role>-<number>.<attempt>.pack       overlays and other files of many units, packed when a phase ends
     published/<output>.json                what stands in the output folder
     ceilings/<job>.txt                     pairs to look at, if a job would remove more than its ceilings allow
@@ -113,6 +114,9 @@ class RunFolder:
 
     def all_done(self, phase: str) -> Path:
         return self.done_folder(phase) / "all.json"
+
+    def summary(self, phase: str) -> Path:
+        return self.done_folder(phase) / "summary.json"
 
     def file_layout(self, output: str, fingerprint: str) -> Path:
         return self.root / "layout" / f"{output}-{fingerprint[:16]}.json"

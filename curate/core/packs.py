@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import numpy as np
+from curate.core.runs import even_runs
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -114,12 +114,7 @@ class Member(NamedTuple):
 
 def shares(sizes: Sequence[int]) -> list[range]:
     """Files in order, of these bytes, divided into runs of about equal bytes, a pack each; as ranges of indices."""
-    total = sum(sizes)
-    number = max(1, min(PACKS, -(-total // PACK_BYTES)))
-    ends = np.cumsum(np.asarray(sizes, np.int64))
-    places = np.minimum((ends - np.asarray(sizes)) * number // max(1, total), number - 1)
-    starts = np.flatnonzero(np.diff(places, prepend=-1)).tolist()
-    return [range(start, end) for start, end in zip(starts, [*starts[1:], len(sizes)], strict=True)]
+    return even_runs(sizes, max(1, min(PACKS, -(-sum(sizes) // PACK_BYTES))))
 
 
 def write_packs(packs: Iterable[tuple[Path, list[Member]]], damaged: Callable[[Member], Exception]) -> None:

@@ -75,16 +75,17 @@ def _partition(output: OutputPlan, record: pa.RecordBatch) -> pa.StringArray | N
 
 
 def run_exchange(space: Workspace, phase: Phase, unit: int, attempt: str, report: Report) -> UnitResult:
-    """The kept rows of one shard, as they will be published, each under the row group it goes to."""
+    """The kept rows of a run of shards, as they will be published, each under the row group it goes to."""
     output = space.plan.output(phase.output or "")
     schema = exchange_schema(_schema_of(space, output))
     path = space.folder.exchange(phase.name, unit, attempt)
     rows = 0
     with ExchangeWriter(path, schema) as writer:
-        for numbers, published, groups in _published_rows(space, output, space.layout(output.name), unit):
-            writer.append(pa.RecordBatch.from_arrays([numbers, *published.columns], schema=schema), groups)
-            rows += published.num_rows
-            report(published.num_rows, int(published.nbytes))
+        for shard in space.manifest.groups[unit]:
+            for numbers, published, groups in _published_rows(space, output, space.layout(output.name), shard):
+                writer.append(pa.RecordBatch.from_arrays([numbers, *published.columns], schema=schema), groups)
+                rows += published.num_rows
+                report(published.num_rows, int(published.nbytes))
     return UnitResult(rows, {"rows": path}, {"steps": []}, seals={"rows": writer.seal})
 
 
@@ -135,7 +136,7 @@ def run_write(
     open_exchange: Callable[[str, int], ExchangeReader],
     report: Report,
 ) -> UnitResult:
-    """One published file, from the exchange files of all shards."""
+    """One published file, from the exchange files of all runs of shards."""
     output = space.plan.output(phase.output or "")
     layout = space.layout(output.name)
     facts = {"curate": __version__, "config": space.plan.config, "output": output.provenance()}
@@ -144,8 +145,8 @@ def run_write(
     target.parent.mkdir(parents=True, exist_ok=True)
     if output.exchanged:
         source = f"{output.name}.exchange"
-        shards = sorted(space.done(source))
-        groups = exchanged_groups(output, layout, unit, lambda: (open_exchange(source, s) for s in shards))
+        sent = sorted(space.done(source))
+        groups = exchanged_groups(output, layout, unit, lambda: (open_exchange(source, s) for s in sent))
     else:
         groups = streamed_groups(_rows_in_order(space, output, layout, unit), layout, unit)
     rows, volume = write_file(target, groups, schema)

@@ -31,6 +31,7 @@ from curate.executors.local import Executor, Listener, LocalExecutor, Share
 from curate.io.card import dataset_card
 from curate.io.publish import arrange
 from curate.planning.fingerprints import (
+    corpus_fingerprint,
     finished_units,
     layout_fingerprint,
     read_layout,
@@ -38,6 +39,7 @@ from curate.planning.fingerprints import (
     unit_sizes,
 )
 from curate.running.finish import finish, foreign_files, sweep_staging
+from curate.running.summaries import write_summary
 from curate.running.ledger import add_up, imbalances
 from curate.running.task import run_scratch, unit_files
 
@@ -321,6 +323,7 @@ def close_phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase,
         from curate.running.ceiling_evidence import check_ceilings  # reads documents, which runs seldom do
 
         check_ceilings(plan, folder, phase, done)
+    write_summary(folder, manifest, phase, done, corpus_fingerprint(plan, manifest))
     if phase.kind == "count":
         _arrange(plan, manifest, folder, phase, done)
 

@@ -365,7 +365,11 @@ def unit_files(manifest: Manifest, phase: Phase, unit: int) -> dict[str, object]
     """The file a unit reads, for messages; of several the first, and how many more."""
     if phase.kind in ("write", "reduce"):
         return {}
-    numbers = manifest.ingest[unit].files if phase.kind == "ingest" else manifest.shards[unit].files
+    if phase.kind == "ingest":
+        numbers = manifest.ingest[unit].files
+    else:
+        group = manifest.groups[unit] if phase.kind == "exchange" else (unit,)
+        numbers = tuple(dict.fromkeys(f for s in group for f in manifest.shards[s].files))
     paths = [manifest.files[n].path for n in numbers]
     if not paths:
         return {}

@@ -14,6 +14,7 @@ from curate.core.compaction import compact
 from curate.core.layout import RunFolder
 from curate.planning.fingerprints import finished_units
 from curate.running.saved_run import load_run
+from curate.views.status import build_status
 from tests.corpus import rows, write_jsonl, write_parquet
 from tests.e2e.cli import Place, Template
 from tests.e2e.run_folder import attempts, published, strays
@@ -84,6 +85,21 @@ def test_views_see_in_packs_what_they_saw_in_files(template: Template) -> None:
     assert attempts(place / "runs/job") == records
     assert strays(place / "runs/job", place / "out/all") == []
     assert not any(phase["pending"] for phase in place.plan().values())
+
+
+def test_status_by_summaries_is_status_by_records(template: Template) -> None:
+    root = template.restored() / "runs/job"
+    summaries = list(root.glob("done/*/summary.json"))
+    assert {path.parent.name for path in summaries} >= {"ingest", "pass1", "pass2", "all.count"}
+    by_summary = build_status(root)
+    for path in summaries:
+        path.rename(path.with_suffix(".kept"))
+    assert build_status(root) == by_summary
+    for path in summaries:
+        path.with_suffix(".kept").rename(path)
+    next((root / "overlays/pass2").iterdir()).unlink()
+    (phase,) = [p for p in build_status(root)["phases"] if p["name"] == "pass2"]
+    assert phase["done"] == phase["units"] - 1
 
 
 def test_a_run_goes_on_from_packs_to_the_same_bytes(template: Template) -> None:
