@@ -61,13 +61,13 @@ from dedup.ceiling_options import (
     ceilings_of,
 )
 from dedup.clusters import Cluster, components, stars
+from dedup.edge_file import EdgeBatch
 from dedup.evidence import Evidence, Sketches, Words
 from dedup.export import Export
 from dedup.index import Published, check_place
 from dedup.index_options import PATHS, Against, IndexPath, check_paths
 from dedup.link import Link, edges
 from dedup.marks import marks, power_of_two
-from dedup.numbering import EdgeBatch
 from dedup.records import fuller, mapped_options
 from dedup.rehydrate import REHYDRATE, Rehydrate
 from dedup.scopes import SCOPE, Scope, check_scope, names_of
