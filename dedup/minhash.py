@@ -242,8 +242,11 @@ class Minhash(Job[MinhashConfig]):
         return files
 
     def open(self, context: Context) -> None:
+        self.expect(context.artifacts)
+
+    def expect(self, artifacts: Mapping[str, str]) -> None:
         if self._published is not None:
-            self._published.expect(context.artifacts)
+            self._published.expect(artifacts)
 
     def describe(self, number: int) -> Mapping[str, Any] | None:
         return self._published.describe(number) if self._published is not None else None
