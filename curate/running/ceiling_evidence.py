@@ -27,7 +27,7 @@ from curate.core.plan import Phase, Plan
 from curate.core.stage import Job
 from curate.running.checks import Looked, looked_at
 from curate.running.jobs import found_records
-from curate.running.task import build_step
+from curate.running.task import build_job
 from curate.views.documents import Document, Documents, excerpt, published_document
 from curate.views.status import read_run
 
@@ -49,8 +49,7 @@ class Pair(NamedTuple):
 def check_ceilings(plan: Plan, folder: RunFolder, phase: Phase, done: Mapping[int, Done]) -> None:
     """R311 for every ceiling that the job would pass."""
     assert phase.job is not None
-    job = build_step(phase.job.use, phase.job.options)
-    assert isinstance(job, Job)
+    job = build_job(phase.job)
     units = {unit: c["removals"] for unit, c in read_counters(folder, phase.name, done)}
     ceilings = job.ceilings()
     found = exceeded(ceilings, added_up(units.values())) if ceilings is not None else []

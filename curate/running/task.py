@@ -85,6 +85,14 @@ def build_step(use: str, options: Mapping[str, Any]) -> AnyStep | Job[Any]:
     return step
 
 
+def build_job(plan: StepPlan) -> Job[Any]:
+    """A job that knows which files the run was planned with, for those who ask it about what it did."""
+    job = build_step(plan.use, plan.options)
+    assert isinstance(job, Job)
+    job.expect(plan.artifacts)
+    return job
+
+
 def _placed(plan: Plan, step_plan: StepPlan, step: AnyStep | Job[Any]) -> AnyStep:
     """The step as it works in a pass: a job at its head like an annotator, one over passages like one over documents."""
     if step_plan.over is None:
