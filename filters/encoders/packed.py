@@ -59,7 +59,7 @@ class PackedEncoder(TorchEncoder):
         except ValueError as cause:
             raise unfit(self.folder / CONFIG, str(cause)) from cause
         self._check_vocabulary(len(self._model.words))
-        most = self._model.max_tokens
+        most = self._model.max_tokens  # by the weights; config.json was believed before
         if self.max_tokens > most:
             raise unfit(self.folder, f"it has {most:,} positions, and max_tokens is {self.max_tokens:,}")
 

@@ -4,7 +4,8 @@
 
 Every vector that a head sees has been rounded to float16 and back, whether it comes from the cache, from the step before or
 from the encoder just now: a run that finds everything and a run that finds nothing give equal scores, if the encoder
-gives equal vectors. Rounding moves a value of a unit vector by at most 2⁻¹² of itself.
+gives equal vectors. Rounding moves a value of a unit vector by at most 2⁻¹¹ of itself, or
+2⁻²⁵ where it is below 2⁻¹⁴.
 
 Steps of one process share encoders and vectors by recipe and cache (`shared`), so two heads on one encoder encode once.
 Batches may come from several threads: looking up and keeping take turns, and encoding does too unless the encoder is
