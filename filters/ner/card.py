@@ -162,6 +162,7 @@ def _body(counts: Counts, schema: pa.Schema, title: str) -> str:
             for script, names in sorted(scripts.items())
         ),
     )
+    lines += _translations(schema)
     lines += ["", "## Types", ""]
     lines += _table(("type", "entities"), counts.labels.most_common())
     if counts.judged:
@@ -183,6 +184,16 @@ def _body(counts: Counts, schema: pa.Schema, title: str) -> str:
 def _means(sums: Counter[str]) -> tuple[str, str]:
     """Mean faithfulness and completeness."""
     return f"{sums['faithfulness'] / sums['texts']:.2f}", f"{sums['completeness'] / sums['texts']:.2f}"
+
+
+def _translations(schema: pa.Schema) -> list[str]:
+    """What is said of translated labels, if the spans have some."""
+    kind = schema.field("spans").type
+    if not (pa.types.is_list(kind) and kind.value_type.get_field_index("translation") >= 0):
+        return []
+    facts = schema.field("spans").metadata or {}
+    by = f"the language model {facts[b'curate.model'].decode()}" if b"curate.model" in facts else "a language model"
+    return ["", "## Labels", "", f"`label` is free; `translation` is the label in the text's language, by {by}."]
 
 
 def _judge_note(schema: pa.Schema) -> str:

@@ -192,10 +192,10 @@ def score_command(gold: Path, pred: Path, by: str, types: Path | None, as_json: 
 )
 @click.option(
     "--by",
-    type=click.Choice(["label", "standard", "core"]),
+    type=click.Choice(["label", "translation", "standard", "core"]),
     default="label",
     show_default=True,
-    help="What stands as label; `datasets` keeps all three.",
+    help="What stands as label; `datasets` keeps all of them.",
 )
 @click.option(
     "--types",

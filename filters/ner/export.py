@@ -9,7 +9,7 @@ spans within or around those: an import, or what a run published. Out:
 
 `gliner` and `spacy` have the nested spans too. A span that does not begin and end with tokens, or (bio, spacy's entities)
 shares a token with one before it, cannot be written there: it is left out and counted by the reason. `by` chooses what
-stands as label: the label itself, its standard or core type, as the span has them, else as the type map says; spans without
+stands as label: the label itself, its translation (`filters.ner_translate`), its standard or core type, as the span has them, else as the type map says; spans without
 one are left out and counted too. Of tabs and line ends in a label `bio`, a format of lines, makes a space, and counts them.
 """
 
@@ -29,10 +29,10 @@ from curate.core.errors import error
 from filters.ner.bio import tags_of
 from filters.ner.export_spacy import SpacyWriter
 from filters.ner.gold import SENTENCES_FILE
-from filters.ner.score import By
 from filters.ner.types import TypeMap, span_type
 
 Format = Literal["bio", "gliner", "spacy"]
+By = Literal["label", "translation", "standard", "core"]
 #: Formats that are one file, and how its name ends.
 FORMATS: Final[Mapping[Format, str]] = {"bio": "bio", "gliner": "jsonl", "spacy": "spacy"}
 

@@ -29,8 +29,7 @@ import pyarrow.parquet as pq
 from curate.core.columns import UNDETERMINED
 from curate.core.errors import error
 from filters.ner.card import Counts, data_file, dataset_card, judge_columns
-from filters.ner.export import FORMATS, NESTED, Format, export_rows, rows_of
-from filters.ner.score import By
+from filters.ner.export import FORMATS, NESTED, By, Format, export_rows, rows_of
 from filters.ner.sentences import split_row
 from filters.ner.splits import PARTS, TRAIN, Shares, assign, host_of
 from filters.ner.types import TypeMap

@@ -87,13 +87,14 @@ def type_map() -> TypeMap:
 
 
 def span_type(span: Mapping[str, Any], by: str, types: TypeMap) -> str | None:
-    """A span's `label`, `standard` or `core`: what stands in it, else what the map says.
+    """A span's `label`, `translation`, `standard` or `core`: what stands in it, else what the map says.
 
     Where a span was made with a map of its own (`types:` of a step, `--types` of an import), it has the types of that.
     """
     label = span["label"]
-    if by == "label" or label is None:
-        return label
+    if label is None or by in ("label", "translation"):
+        own: str | None = span.get(by)
+        return own
     if span.get("standard") is not None:
         stored: str | None = span.get(by)
         return stored
