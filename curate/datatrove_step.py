@@ -109,7 +109,7 @@ class Curate(PipelineStep):  # type: ignore[misc]  # datatrove is untyped
                 return
             units = worker.task_units(self.phase, rank, world_size)
             with self.track_time():
-                done = worker.run(self.phase, units, rank, lambda rows, size: None)
+                done = worker.run(self.phase, units, rank, lambda *_: None)
         finally:
             worker.close()
         self.stat_update("units", value=len(done), unit="task")

@@ -102,7 +102,8 @@ def compile_once(root: Place, uses: Iterable[str], environment: Mapping[str, str
 
 
 def fill(root: Place) -> None:
-    """Run the core's kernels, and the steps of a plan that read only the text, on a tiny batch."""
+    """Run the core's kernels, and the steps of a plan that read only the text, on a tiny batch; not those that say `WARM =
+    False`: a language model would be asked, and paid, for nothing."""
     from curate.core.errors import CurateError
     from curate.core.stage import Annotator, Context, Job
     from curate.core.text.warm import compile_kernels
@@ -113,7 +114,7 @@ def fill(root: Place) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         context = Context(models=Path(plan.models), scratch=Path(scratch), offline=plan.offline)
         built = [build_step(s.use, s.options) for s in plan.steps]
-        steps = [step for step in built if isinstance(step, Annotator)]
+        steps = [step for step in built if isinstance(step, Annotator) and getattr(step, "WARM", True)]
         compile_kernels(words=plan.words, passages=plan.passages)
         for job in built:
             if isinstance(job, Job):

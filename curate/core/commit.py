@@ -9,7 +9,8 @@ is to upload it, and the done-file is a PUT that fails if the object exists (`cu
                                               "outputs": {role: {"path", "bytes", "checksum"}}, "facts": {…}}
 
 `facts` is what the next phases need without opening the outputs (such as how many rows there are to write). When a
-phase ends its done-files are merged into `all.json`, and its counters into one `.jsonl` (`curate.core.counters`).
+phase ends its done-files are merged into `all.json`, its counters into one `.jsonl`, and other files, if they are many,
+into packs (`curate.core.compaction`); an output in a pack has an `offset` too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +40,37 @@ from curate.core.objects import (
     remove,
     size_of,
 )
+from curate.core.packs import Stretch, sync_folder
 
 #: The role of an exchange file among the outputs of a unit.
 ROWS = "rows"
 _CONSUMED = "consumed"
+#: Times that records are read while files that they name go: once a phase is compacted.
+_LOOKS = 3
 
 
 @dataclass(frozen=True)
 class Output:
     """A file that a done-file vouches for. path: below the run folder, or absolute; checksum: XXH3-128, hex.
 
-    An exchange file's checksum is its seal: its parts have digests of their own, checked when they are read.
+    An exchange file's checksum is its seal: its parts have digests of their own, checked when they are read. offset: where
+    it begins in a pack.
     """
 
     path: str
     bytes: int
     checksum: str
+    offset: int | None = None
+
+    def place(self, folder: RunFolder) -> Path | Stretch:
+        """Where it is, for those who read it; of a store, a copy on this machine until the unit ends."""
+        path = folder.local(self.path)
+        return path if self.offset is None else Stretch(path, self.offset, self.bytes)
+
+    def ranges(self, folder: RunFolder) -> Path | Stretch | ObjectPath:
+        """The same for those who read a small part of it."""
+        place = folder.absolute(self.path)
+        return place if isinstance(place, ObjectPath) else self.place(folder)
 
 
 @dataclass(frozen=True)
@@ -70,12 +87,18 @@ class Done:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=True)
+        # `asdict` copies every part, which took most of the time of merging 100,000 records.
+        outputs = {role: _without_none(vars(output)) for role, output in self.outputs.items()}
+        return json.dumps({**vars(self), "outputs": outputs}, ensure_ascii=True)
 
     @staticmethod
     def from_dict(raw: Any) -> Done:
         """TypeError, KeyError or AttributeError if it is no record."""
         return Done(**{**raw, "outputs": {k: Output(**v) for k, v in raw["outputs"].items()}})
+
+
+def _without_none(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in raw.items() if value is not None}
 
 
 def describe(folder: RunFolder, path: Path, seal: str | None = None, place: Place | None = None) -> Output:
@@ -205,13 +228,16 @@ def finished(
 
     present: another way to tell whether the outputs are in place, for outputs that are moved after the commit.
     """
-    result: dict[int, Done] = {}
-    sizes = Sizes()
-    for unit, records in read_done(folder, phase).items():
-        for done in records:
-            there = present(done) if present is not None else outputs_present(folder, done, sizes)
-            if fingerprints.get(unit) == done.fingerprint and there:
-                result[unit] = done
+    records = read_done(folder, phase)
+    for _ in range(_LOOKS):
+        there = present or partial(outputs_present, folder, sizes=Sizes())
+        matching = [d for found in records.values() for d in found if fingerprints.get(d.unit) == d.fingerprint]
+        result = {done.unit: done for done in matching if there(done)}
+        if len(result) == len(matching):
+            break
+        before, records = records, read_done(folder, phase)
+        if records == before:
+            break  # else the phase was compacted meanwhile, and the files are elsewhere
     return result
 
 
@@ -252,11 +278,26 @@ def is_consumed(done: Done) -> bool:
     return bool(done.facts.get(_CONSUMED))
 
 
-def outputs_present(
-    folder: RunFolder, done: Done, sizes: Callable[[Place], int | None] = size_of
-) -> bool:
-    """Every output of the record is where it should be and as long as it was."""
-    return all(sizes(folder.absolute(o.path)) == o.bytes for o in done.outputs.values())
+def outputs_present(folder: RunFolder, done: Done, sizes: Sizes | None = None) -> bool:
+    """Every output of the record is where it should be and as long as it was.
+
+    sizes: of files that many records share, remembered while records are looked at.
+    """
+    return all(_present(folder, role, output, sizes) for role, output in done.outputs.items())
+
+
+def _present(folder: RunFolder, role: str, output: Output, sizes: Sizes | None) -> bool:
+    if sizes is None:
+        size = size_of(folder.absolute(output.path))
+    elif output.offset is None and role != "counters":
+        size = sizes(folder.absolute(output.path))
+    else:
+        if output.path not in sizes.shared:
+            sizes.shared[output.path] = sizes(folder.absolute(output.path))
+        size = sizes.shared[output.path]
+    if output.offset is None:
+        return size == output.bytes
+    return size is not None and size >= output.offset + output.bytes
 
 
 def made_files(place: Path) -> dict[str, int]:
@@ -306,7 +347,10 @@ def _sweep(place: Place, kept: set[Place]) -> None:
 
 
 def write_merged(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> None:
-    """One file for all done records of a phase, in the place of the single ones."""
+    """Make these the records of a phase, in one file; what single done-files said is gone."""
     text = "[" + ",\n".join(records[u].to_json() for u in sorted(records)) + "]\n"
     write_atomically(folder.all_done(phase), text)
-    remove(_single_files(folder.done_folder(phase)))
+    place = folder.done_folder(phase)
+    if isinstance(place, Path):
+        sync_folder(place)
+    remove(_single_files(place))

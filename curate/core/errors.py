@@ -91,6 +91,15 @@ def system_error(cause: OSError) -> CurateError:
     return error("R303", f"{cause.strerror or cause}{where}", help="run again: finished units are kept")
 
 
+def is_gone(cause: BaseException) -> bool:
+    """Whether a file was not there: it was removed, or moved into a pack, after somebody had read where it is."""
+    return isinstance(cause, FileNotFoundError) or (
+        isinstance(cause, CurateError)
+        and cause.problems[0].code in ("R306", "D401")
+        and isinstance(cause.__cause__, FileNotFoundError)
+    )
+
+
 CATALOGUE: Final[dict[str, Entry]] = {
     "C101": Entry(
         "The config is not YAML",

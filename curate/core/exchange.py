@@ -29,7 +29,8 @@ import pyarrow as pa
 import xxhash
 
 from curate.core.errors import error
-from curate.core.objects import ObjectPath, Place, size_of
+from curate.core.objects import ObjectPath, size_of
+from curate.core.packs import Stretch
 
 _RUN_BYTES = 64 * 1024 * 1024
 _STRETCH_BYTES = 8 * 1024 * 1024
@@ -60,6 +61,7 @@ class ExchangeWriter:
         self._keys: list[npt.NDArray[np.int64]] = []
         self._bytes = 0
         self._stretches: list[tuple[int, int, int, int]] = []
+        self._index: list[npt.NDArray[np.void]] = []  # of earlier runs: tuples take five times the memory
         self._end = len(self._head)
         #: XXH3-128, hex, by which a reader knows the file.
         self.seal = ""
@@ -74,8 +76,12 @@ class ExchangeWriter:
             self._spill()
 
     def _spill(self) -> None:
-        if not self._held:
-            return
+        if self._held:
+            self._write_run()
+            self._index.append(np.array(self._stretches, _ENTRY))
+            self._stretches = []
+
+    def _write_run(self) -> None:
         keys = np.concatenate(self._keys)
         if (keys == keys[0]).all():  # such as side records: nothing to sort, so nothing to join
             for part in self._held:
@@ -111,7 +117,7 @@ class ExchangeWriter:
                 self._finish()
 
     def _finish(self) -> None:
-        index = np.array(self._stretches, _ENTRY)
+        index = np.concatenate([np.zeros(0, _ENTRY), *self._index])
         index = index[np.argsort(index["partition"], kind="stable")]
         pages = [index[start : start + _PAGE] for start in range(0, len(index), _PAGE)]
         directory = np.array(
@@ -130,13 +136,17 @@ class ExchangeReader:
     index, or all of a small file, and then one each stretch.
     """
 
-    def __init__(self, path: Place, seal: str) -> None:
-        self._path = path
+    def __init__(self, place: Path | Stretch | ObjectPath, seal: str) -> None:
+        self._path = place
+        self._start = place.offset if isinstance(place, Stretch) else 0
         try:
-            self._file = _InStore(path) if isinstance(path, ObjectPath) else pa.OSFile(str(path))
-            self._open(self._file.size(), seal)
+            if isinstance(place, ObjectPath):
+                self._file = _InStore(place)
+            else:
+                self._file = pa.OSFile(str(place.path if isinstance(place, Stretch) else place))
+            self._open(place.bytes if isinstance(place, Stretch) else self._file.size(), seal)
         except (OSError, pa.ArrowException) as cause:
-            raise _damaged(path, str(cause)) from cause
+            raise _damaged(place, str(cause)) from cause
 
     def _open(self, size: int, seal: str) -> None:
         trailer = bytes(self._read(max(size - _TRAILER.size, 0), _TRAILER.size))
@@ -197,7 +207,7 @@ class ExchangeReader:
     def _read(self, offset: int, size: int) -> pa.Buffer:
         """As many of these bytes as there are."""
         try:
-            self._file.seek(offset)
+            self._file.seek(self._start + offset)
             return self._file.read_buffer(size)
         except OSError as cause:
             raise _damaged(self._path, str(cause)) from cause
@@ -232,7 +242,7 @@ class _InStore:
         return pa.py_buffer(self._place.read_range(start, min(size, self._size - start)))
 
 
-def _damaged(path: Place, cause: str) -> Exception:
+def _damaged(path: Path | Stretch | ObjectPath, cause: str) -> Exception:
     return error(
         "R306",
         f"the exchange file {path} cannot be read: {cause}",

@@ -10,6 +10,8 @@
     counters/<phase>/<unit>.<attempt>.json          the ledger's numbers
     done/<phase>/<unit>-<fingerprint>.json          a unit is finished; names the outputs that count
     done/<phase>/all.json, counters/<phase>/all.<digest>.jsonl      the same, compacted when a phase ends
+    done/<phase>/summary.json              what the records come to, for `curate status`
+    …/<role>-<number>.<attempt>.pack       overlays and other files of many units, packed when a phase ends
     published/<output>.json                what stands in the output folder
     ceilings/<job>.txt                     pairs to look at, if a job would remove more than its ceilings allow
     failure.json                           why the last try stopped, if it did
@@ -139,6 +141,9 @@ class RunFolder:
     def all_done(self, phase: str) -> Place:
         return self.done_folder(phase) / "all.json"
 
+    def summary(self, phase: str) -> Place:
+        return self.done_folder(phase) / "summary.json"
+
     def file_layout(self, output: str, fingerprint: str) -> Place:
         return self.root / "layout" / f"{output}-{fingerprint[:16]}.json"
 
@@ -147,6 +152,9 @@ class RunFolder:
 
     def evidence(self, job: str) -> Place:
         return self.root / "ceilings" / f"{job}.txt"
+
+    def pack(self, beside: Path, role: str, number: int, attempt: str) -> Path:
+        return beside.with_name(f"{role}-{number:03d}.{attempt}.pack")
 
     def relative(self, path: Place) -> str:
         """The path as it stands in a done-file: below the run folder, so that the folder can be moved; else the whole."""

@@ -222,6 +222,8 @@ class Sizes:
     def __init__(self, root: Place | None = None) -> None:
         self._root = root
         self._listed: dict[ObjectPath, Mapping[ObjectPath, int]] = {}
+        #: Of files that many records name, by their names there.
+        self.shared: dict[str, int | None] = {}
 
     def __call__(self, place: Place) -> int | None:
         if isinstance(place, Path):

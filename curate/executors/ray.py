@@ -29,6 +29,7 @@ from typing import Any, Final, Self
 from curate.core.errors import error
 from curate.core.objects import Place
 from curate.core.plan import Phase
+from curate.core.stage import Work
 from curate.executors.failures import unit_failure, worker_lost
 from curate.executors.local import ALLOCATOR, THREAD_BYTES, THREAD_LIMITS, WORKER_BYTES, Describe, Listener
 from curate.executors.ray_worker import UnitWorker
@@ -247,7 +248,7 @@ class RayExecutor:
             case "ready":
                 actor.ready, actor.log, actor.event = True, message["log"], None
             case "progress":
-                listener.progress(message["rows"], message["bytes"])
+                listener.progress(message["rows"], message["bytes"], Work(*message["work"]))
             case "done":
                 listener.unit_done(message["unit"])
                 actor.unit = actor.event = None

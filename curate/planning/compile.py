@@ -36,6 +36,7 @@ from curate.core.suggest import did_you_mean
 from curate.io.listing import build_manifest
 from curate.io.source import source_schema
 from curate.planning.artifacts import checksums
+from curate.planning.earlier import earlier_plan, kept_partitions
 from curate.planning.outputs import output_plans
 from curate.planning.passages import over_problems, placed, reads_over, writes_over
 from curate.planning.phases import PlannedReduce, PlannedStep, phases, provenance
@@ -107,7 +108,8 @@ def compile_run(
     )
     _check_names(checking)
     size = sum(s.bytes for s in manifest.shards) if manifest is not None else 0
-    steps, after = _steps(checking, source, context, size)
+    before = earlier_plan(folder) if previous is not None else None
+    steps, after = _steps(checking, source, context, size, before)
     language = _language(checking, after)
     outputs = (
         output_plans(loaded, after, language, [s.plan for s in steps], folder, specs, checking.problems)
@@ -235,11 +237,11 @@ def _input_of(problem: Problem, specs: Sequence[InputSpec], loaded: Loaded) -> K
 
 
 def _steps(
-    checking: _Checking, schema: pa.Schema | None, context: Context, size: int
+    checking: _Checking, schema: pa.Schema | None, context: Context, size: int, earlier: Plan | None
 ) -> tuple[list[PlannedStep], pa.Schema | None]:
     """Each step's plan with what it needs, and the schema after the last; schema None: unknown, checks skipped.
 
-    size: bytes of the input, by which jobs choose their partitions.
+    size: bytes of the input, by which jobs choose their partitions, unless they had others in an earlier plan.
     """
     planned: list[PlannedStep] = []
     built: list[tuple[Step, AnyStep | Job[Any]]] = []
@@ -268,7 +270,7 @@ def _steps(
         plan = _step_plan(step, instance, artifacts, beside)
         if isinstance(bare, Caching) and len(checking.problems) == faults:
             plan = replace(plan, snapshot=_snapshot(checking, step, bare, context))
-        planned.append(_planned(plan, instance, size))
+        planned.append(_planned(plan, instance, size, earlier))
         if schema is not None and len(checking.problems) == before:
             schema = pa.schema([*schema, *step_fields(plan, instance)])
         elif schema is not None:
@@ -277,10 +279,10 @@ def _steps(
     return planned, schema
 
 
-def _planned(plan: StepPlan, instance: AnyStep | Job[Any], size: int) -> PlannedStep:
+def _planned(plan: StepPlan, instance: AnyStep | Job[Any], size: int, earlier: Plan | None) -> PlannedStep:
     if not isinstance(instance, Job):
         return PlannedStep(plan, instance.resources())
-    partitions = instance.partitions(size)
+    partitions = kept_partitions(earlier, plan, instance.partitions(size))
     reduces = tuple(
         PlannedReduce(r.name, r.units(partitions), r.makes, r.follows_mode, r.passing)
         for r in instance.reduces(partitions)

@@ -17,6 +17,7 @@ from typing import Final
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Phase, Plan, StepPlan
+from curate.core.stage import NO_WORK, Work
 from curate.executors.local import Describe, Listener
 from curate.planning.rates import Rate
 from curate.planning.sample import sample
@@ -70,7 +71,7 @@ class _Measuring:
 class _Silent:
     """Nobody looks at the progress of a measurement."""
 
-    def progress(self, rows: int, size: int) -> None: ...
+    def progress(self, rows: int, size: int, work: Work = NO_WORK, /) -> None: ...
 
     def unit_done(self, unit: int) -> None: ...
 

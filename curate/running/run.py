@@ -16,7 +16,7 @@ from typing import Protocol
 
 from curate.config.model import RayCluster
 from curate.core.commit import Done, consume, forget, write_atomically
-from curate.core.counters import compact, read_counters
+from curate.core.compaction import compact, read_counters
 from curate.core.errors import CurateError, error
 from curate.core.layout import RUN_NAMES, RunFolder
 from curate.core.manifest import Manifest
@@ -27,6 +27,7 @@ from curate.executors.local import Executor, Listener, LocalExecutor, Share
 from curate.io.card import dataset_card
 from curate.io.publish import arrange
 from curate.planning.fingerprints import (
+    corpus_fingerprint,
     finished_units,
     layout_fingerprint,
     read_layout,
@@ -34,6 +35,7 @@ from curate.planning.fingerprints import (
     unit_sizes,
 )
 from curate.running.finish import finish, foreign_files, sweep_staging
+from curate.running.summaries import write_summary
 from curate.running.ledger import add_up, imbalances
 from curate.running.locks import locked_outputs
 from curate.running.task import run_scratch, unit_files
@@ -248,6 +250,7 @@ def close_phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase,
         from curate.running.ceiling_evidence import check_ceilings  # reads documents, which runs seldom do
 
         check_ceilings(plan, folder, phase, done)
+    write_summary(folder, manifest, phase, done, corpus_fingerprint(plan, manifest))
     if phase.kind == "count":
         _arrange(plan, manifest, folder, phase, done)
 

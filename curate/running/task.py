@@ -11,18 +11,19 @@ import json
 import os
 import resource
 import tempfile
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
 from curate.config.environment import expand
 from curate.core.commit import Done, Output, describe, remove_outputs, write_done
-from curate.core.errors import CurateError, Problem, error, system_error
+from curate.core.errors import CurateError, Problem, error, is_gone, system_error
 from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder, new_attempt
 from curate.core.manifest import Manifest
@@ -54,6 +55,10 @@ from curate.running.workspace import Report, UnitResult, Workspace
 from curate.stages import load as load_stage
 
 
+#: Seconds after which records are read again, when a file that they name is gone.
+_PAUSES: Final = (0.05, 0.3)
+
+
 def _allowed_files() -> int:
     """How many files this process may have open, after asking for as many as it can get (up to 65,536)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -78,6 +83,14 @@ def build_step(use: str, options: Mapping[str, Any]) -> AnyStep | Job[Any]:
     stage = load_stage(use)
     step: AnyStep | Job[Any] = stage(stage.Config.model_validate(dict(options)))
     return step
+
+
+def build_job(plan: StepPlan) -> Job[Any]:
+    """A job that knows which files the run was planned with, for those who ask it about what it did."""
+    job = build_step(plan.use, plan.options)
+    assert isinstance(job, Job)
+    job.expect(plan.artifacts)
+    return job
 
 
 def _placed(plan: Plan, step_plan: StepPlan, step: AnyStep | Job[Any]) -> AnyStep:
@@ -142,7 +155,7 @@ class Worker:
         committed = []
         for unit in units:
             try:
-                done = self._unit(phase, unit, fingerprints[unit], task, report)
+                done = self._patiently(phase, unit, fingerprints[unit], task, report)
             except CurateError as cause:
                 raise located(cause, self.manifest, phase, unit) from cause
             except OSError as cause:
@@ -161,6 +174,25 @@ class Worker:
                 raise error("R303", f"phase {phase.name} cannot start: its rows have not been counted yet")
             self._fingerprints[phase.name] = found
         return self._fingerprints[phase.name]
+
+    def _patiently(
+        self, phase: Phase, unit: int, fingerprint: str, task: int, report: Report
+    ) -> Done | None:
+        """`_unit`, again if a file is gone and the records, read again, tell of another place: a phase was compacted."""
+        for pause in _PAUSES:
+            try:
+                return self._unit(phase, unit, fingerprint, task, report)
+            except (CurateError, FileNotFoundError) as cause:
+                if not is_gone(cause) or not self._moved(pause):
+                    raise
+        return self._unit(phase, unit, fingerprint, task, report)
+
+    def _moved(self, pause: float) -> bool:
+        """Forget the records of earlier phases; whether they differ now, after a pause."""
+        held, self._done = self._done, {}
+        self._exchange.clear()
+        time.sleep(pause)
+        return any(self._finished(name) != records for name, records in held.items())
 
     def _unit(self, phase: Phase, unit: int, fingerprint: str, task: int, report: Report) -> Done | None:
         attempt = new_attempt()
@@ -293,6 +325,9 @@ class Worker:
             phase = self.plan.phase(phase_name)
             done = finished_units(self.plan, self.manifest, phase, self.folder)
             units = len(self._fingerprints_of(phase))
+            if len(done) < units:  # a network file system may show an older listing for a moment
+                time.sleep(_PAUSES[-1])
+                done = finished_units(self.plan, self.manifest, phase, self.folder)
             if len(done) < units:
                 raise error(
                     "R303",
@@ -315,7 +350,7 @@ class Worker:
         key = (phase_name, unit, role)
         if key not in self._exchange:
             output = self._finished(phase_name)[unit].outputs[role]
-            self._exchange[key] = ExchangeReader(self.folder.absolute(output.path), output.checksum)
+            self._exchange[key] = ExchangeReader(output.ranges(self.folder), output.checksum)
             while len(self._exchange) > self._open_files:
                 self._exchange.popitem(last=False)
         self._exchange.move_to_end(key)
@@ -335,7 +370,11 @@ def unit_files(manifest: Manifest, phase: Phase, unit: int) -> dict[str, object]
     """The file a unit reads, for messages; of several the first, and how many more."""
     if phase.kind in ("write", "reduce"):
         return {}
-    numbers = manifest.ingest[unit].files if phase.kind == "ingest" else manifest.shards[unit].files
+    if phase.kind == "ingest":
+        numbers = manifest.ingest[unit].files
+    else:
+        group = manifest.groups[unit] if phase.kind == "exchange" else (unit,)
+        numbers = tuple(dict.fromkeys(f for s in group for f in manifest.shards[s].files))
     paths = [manifest.files[n].path for n in numbers]
     if not paths:
         return {}

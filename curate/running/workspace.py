@@ -14,14 +14,19 @@ from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest, Shard, row_of, shard_of
 from curate.core.objects import Place
+from curate.core.packs import Stretch
 from curate.core.plan import Phase, Plan
+from curate.core.stage import Work
 from curate.io.publish import FileLayout
 from curate.io.source import BadRecord
 from curate.running.joined import ShardView
 from curate.running.quarantine import BadRow
 
-#: Called after every batch with (rows, bytes of text) since the last call.
-Report = Callable[[int, int], None]
+
+class Report(Protocol):
+    """Called after every batch with rows, bytes of text and what encoders did since the last call."""
+
+    def __call__(self, rows: int, size: int, work: Work = ..., /) -> None: ...
 
 
 class OpenExchange(Protocol):
@@ -56,11 +61,12 @@ class Workspace:
     done: Callable[[str], Mapping[int, Done]]
     layout: Callable[[str], FileLayout]
 
-    def ingested(self, shard: Shard) -> str | None:
+    def ingested(self, shard: Shard) -> str | Stretch | None:
         if shard.ingest is None:
             return None
         output = self.done("ingest")[shard.ingest].outputs[f"shard{shard.number}"]
-        return str(self.folder.local(output.path))
+        place = output.place(self.folder)
+        return place if isinstance(place, Stretch) else str(place)
 
     def view(self, shard: int, before: Phase | None = None) -> ShardView:
         """A shard with the overlays of the passes before that phase (all passes if None)."""

@@ -14,7 +14,7 @@ from rich.console import Console
 from commands.run_folders import Shard, make_run
 from curate.cli import cli
 from curate.core.commit import write_atomically
-from curate.core.counters import compact
+from curate.core.compaction import compact
 from curate.core.errors import error
 from curate.core.layout import RunFolder
 from curate.running.locks import locked

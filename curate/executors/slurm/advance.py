@@ -91,7 +91,7 @@ def _do_here(folder: RunFolder, phase: Phase, pending: Mapping[int, int]) -> Non
     """Do units that take milliseconds in this process."""
     worker = Worker(folder.root)
     try:
-        worker.run(phase.name, sorted(pending), 0, lambda rows, size: None)
+        worker.run(phase.name, sorted(pending), 0, lambda *_: None)
     finally:
         worker.close()
 

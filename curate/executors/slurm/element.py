@@ -103,7 +103,7 @@ def _work(root: Place, tasks: str, task: int, scratch: Path, threads: int, warne
             for unit in pending:
                 if warned.yes:
                     return LATER
-                worker.run(phase, [unit], task, lambda rows, size: None)
+                worker.run(phase, [unit], task, lambda *_: None)
         finally:
             worker.close()
     except CurateError as cause:

@@ -15,7 +15,7 @@ from typing import Final
 
 from curate import __version__
 from curate.config.model import SlurmJobs
-from curate.executors.local import THREAD_BYTES
+from curate.executors.local import ALLOCATOR, THREAD_BYTES
 
 #: Seconds between the last moment at which a unit may be finished and the time limit.
 _MARGIN: Final = 15
@@ -78,6 +78,7 @@ warn() {{
     fi
 }}
 trap warn USR1
+export {" ".join(f"{name}=${{{name}:-{value}}}" for name, value in ALLOCATOR.items())}
 {work} work {element} --scratch "$scratch" --threads {jobs.cpus or 1} &
 child=$!
 [ -z "$early" ] || warn
