@@ -172,6 +172,7 @@ def _body() -> bytes:
         "machine": _machine(),
         "process": os.getpid(),
         "started": _started(os.getpid()),
+        "lease": os.urandom(8).hex(),  # no two leases are the same bytes, by which `create_exclusively` knows its own
     }
     return json.dumps(raw).encode()
 

@@ -81,6 +81,12 @@ def filesystem(url: str) -> tuple[Any, str]:
     return fs, path
 
 
+def read_whole(fs: Any, path: str) -> bytes:
+    """An object by one request: s3fs asks for the size first where it may read parts at once."""
+    alone = {"max_concurrency": 1} if "s3" in fs.protocol else {}
+    return bytes(fs.cat_file(path, **alone))
+
+
 def refuse_credentials(url: str) -> None:
     """E506 for a URL with a password in it; the message leaves it out."""
     protocol, _, rest = url.partition("://")
