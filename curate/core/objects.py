@@ -20,7 +20,6 @@ as much). What fails is E506 in the store's words; a missing object is a FileNot
 from __future__ import annotations
 
 import io
-import os
 import posixpath
 import shutil
 import tempfile

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from curate.core.errors import CurateError, error
 from curate.core.manifest import Format, InputSpec, Manifest, SourceFile
+from curate.core.store import each, is_url, local_or_url, open_binary, raise_all, shown
 from curate.io.patterns import Found, expand
 from curate.io.sharding import cut
-from curate.core.store import each, is_url, local_or_url, open_binary, raise_all, shown
 from curate.io.storage import State, magic, state
 
 #: Files that a message about changed inputs names.

@@ -9,9 +9,9 @@ need the same resources; a pass is cut where GPUs begin or end.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -201,7 +201,11 @@ def _check_inputs_apart(
     several = isinstance(checking.loaded.source.at(("input",)), list)
     for index, spec in enumerate(specs):
         path: KeyPath = ("input", index) if several else ("input",)
-        folders = [p.rstrip("/") if is_url(p) else os.path.realpath(p) for p in spec.paths if is_url(p) or os.path.isdir(p)]
+        folders = [
+            p.rstrip("/") if is_url(p) else os.path.realpath(p)
+            for p in spec.paths
+            if is_url(p) or os.path.isdir(p)
+        ]
         if any(f"{places[_RUN_FOLDER]}/".startswith(f"{f}/") for f in folders):
             help = "read a folder of its own: the next run would read what this one writes"
             checking.fault("C202", f"{_RUN_FOLDER} lies in the input {spec.paths[0]}", help, path)

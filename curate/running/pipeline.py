@@ -19,7 +19,6 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -32,7 +31,6 @@ from curate.core.plan import StepPlan
 from curate.core.stage import Annotator, Caching, Context, Encoding, Mapped, Work
 from curate.running.contract import AnyStep, checked_column, checked_columns, step_fields
 from curate.running.jobs import MapperStep, Marks
-from curate.running.joined import SIZE
 from curate.running.ledger import READ, StepCounter, language_codes
 from curate.running.passages import OverPassages, PassageNumbers
 from curate.running.quarantine import BadRow

@@ -35,9 +35,9 @@ from curate.planning.fingerprints import (
     unit_sizes,
 )
 from curate.running.finish import finish, foreign_files, sweep_staging
-from curate.running.summaries import write_summary
 from curate.running.ledger import add_up, imbalances
 from curate.running.locks import locked_outputs
+from curate.running.summaries import write_summary
 from curate.running.task import run_scratch, unit_files
 
 

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -25,7 +26,7 @@ class _Lister(BaseHTTPRequestHandler):
     """`corpus/0000000.parquet` and so on, in pages of 1,000 with continuation tokens."""
 
     protocol_version = "HTTP/1.1"
-    asked: Counter[str] = Counter()
+    asked: ClassVar[Counter[str]] = Counter()
 
     def do_HEAD(self) -> None:
         self.asked["HEAD"] += 1
@@ -40,14 +41,15 @@ class _Lister(BaseHTTPRequestHandler):
             return
         first = int(query.get("continuation-token", ["0"])[0])
         last = min(first + 1000, KEYS)
-        entry = "<Contents><Key>corpus/%07d.parquet</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
-        entry += "<ETag>&quot;%032x&quot;</ETag><Size>%d</Size><StorageClass>STANDARD</StorageClass></Contents>"
         more = f"<NextContinuationToken>{last}</NextContinuationToken>" if last < KEYS else ""
-        text = "<ListBucketResult><IsTruncated>%s</IsTruncated>%s<KeyCount>%d</KeyCount>%s</ListBucketResult>" % (
-            str(bool(more)).lower(),
-            more,
-            last - first,
-            "".join(entry % (n, n, n) for n in range(first, last)),
+        entries = "".join(
+            f"<Contents><Key>corpus/{n:07d}.parquet</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+            f"<ETag>&quot;{n:032x}&quot;</ETag><Size>{n}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+            for n in range(first, last)
+        )
+        text = (
+            f"<ListBucketResult><IsTruncated>{str(bool(more)).lower()}</IsTruncated>{more}"
+            f"<KeyCount>{last - first}</KeyCount>{entries}</ListBucketResult>"
         )
         self._answer(200, text.encode())
 

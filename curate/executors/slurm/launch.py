@@ -176,7 +176,9 @@ def _mend(session: Session, folder: RunFolder) -> None:
     submission = read_submission(folder)
     if submission is None or submission.advance in live or not live:
         return
-    at = Place(str(folder.root), os.getcwd(), session.compiled.plan.name, job_name(folder), str(folder.beside))
+    at = Place(
+        str(folder.root), os.getcwd(), session.compiled.plan.name, job_name(folder), str(folder.beside)
+    )
     arrays = [a.job for a in submission.arrays if a.job in live]
     if not arrays:
         return

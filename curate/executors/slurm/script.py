@@ -29,8 +29,8 @@ _ROOM: Final = 1.25
 @dataclass(frozen=True)
 class Place:
     """What a script has to know of its run. root: the run folder; job: the name all its jobs have; directory: the working
-    directory, against which options of steps that are relative paths are resolved; files: where logs and what the queue needs
-    to know stand, the run folder unless that is in a store.
+    directory, against which options of steps that are relative paths are resolved; files: where logs and what the queue
+    needs to know stand, the run folder unless that is in a store.
     """
 
     root: str
