@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, Self
 
+from curate.core.objects import Place
 from curate.core.plan import Phase
 from curate.core.stage import Work
 from curate.executors.failures import unit_failure, worker_lost
@@ -117,8 +118,9 @@ class LocalExecutor:
 
     def __init__(
         self,
-        root: Path,
+        root: Place,
         *,
+        logs: Path,
         workers: int,
         threads: int,
         retries: int,
@@ -128,6 +130,7 @@ class LocalExecutor:
         share: Share | None = None,
     ) -> None:
         self._root = root
+        self._logs = logs
         self._workers = workers
         self._threads = threads
         self._share = share
@@ -179,9 +182,8 @@ class LocalExecutor:
             self._start(free[0])
 
     def _start(self, number: int) -> None:
-        logs = self._root / "logs"
-        logs.mkdir(exist_ok=True)
-        log = logs / f"worker-{os.getpid()}-{self._started}.log"
+        self._logs.mkdir(parents=True, exist_ok=True)
+        log = self._logs / f"worker-{os.getpid()}-{self._started}.log"
         self._started += 1
         threads = str(self._threads)
         limits = {**dict.fromkeys(THREAD_LIMITS, threads), **ALLOCATOR, WORKER: str(number)}

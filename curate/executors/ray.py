@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from curate.core.errors import error
+from curate.core.objects import Place
 from curate.core.plan import Phase
 from curate.core.stage import Work
 from curate.executors.failures import unit_failure, worker_lost
@@ -78,7 +79,7 @@ class RayExecutor:
 
     def __init__(
         self,
-        root: Path,
+        root: Place,
         *,
         workers: int | None,
         threads: int,

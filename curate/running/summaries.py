@@ -15,12 +15,12 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from curate.core.commit import Done, checksum_of, write_atomically
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
+from curate.core.objects import Sizes
 from curate.core.plan import Phase
 from curate.running.ledger import encoders
 
@@ -115,7 +115,9 @@ class Summaries:
             single = any(self._folder.done_folder(phase.name).glob("[0-9]*.json"))
             if single or raw["records"] != checksum_of(self._folder.all_done(phase.name)):
                 return None
-            if any(_size(self._folder.absolute(path)) < size for path, size in raw["files"].items()):
+            sizes = Sizes()
+            there = {p: sizes(self._folder.absolute(p)) for p in raw["files"]}
+            if any(found is None or found < raw["files"][p] for p, found in there.items()):
                 return None
             found = Summary(**{f.name: raw[f.name] for f in dataclasses.fields(Summary)})
             self.corpus, self.groups = str(raw["corpus"]), int(raw["groups"])
@@ -123,6 +125,3 @@ class Summaries:
             return None
         return found
 
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
