@@ -1,7 +1,7 @@
 """Summaries: what the records of a finished phase come to, so that `curate status` need not read them all.
 
     done/<phase>/summary.json = {"plan", "manifest", "records": digests of the files that it was made from, "corpus",
-                                 "groups", "units", "done", "rows", "bytes", "quarantined", "counts", "files": {path: bytes at least}}
+                                 "shards", "groups", "units", "done", "rows", "bytes", "quarantined", "counts", "files": {path: bytes at least}}
 
 It is written when a phase ends and believed as long as plan, manifest and records are byte for byte what they were, no unit
 has a done-file of its own, and every file that the records name is there; else the records are read, which for 100,000 units
@@ -75,7 +75,7 @@ def write_summary(
         "manifest": checksum_of(folder.manifest),
         "records": checksum_of(folder.all_done(phase.name)),
     }
-    whole = {"corpus": corpus, "groups": len(manifest.groups)}
+    whole = {"corpus": corpus, "shards": len(manifest.shards), "groups": len(manifest.groups)}
     text = json.dumps({**made_from, **whole, **summary, "files": files}) + "\n"
     write_atomically(folder.summary(phase.name), text)
 
@@ -93,8 +93,8 @@ class Summaries:
         self._run = {"plan": checksum_of(folder.plan), "manifest": checksum_of(folder.manifest)}
         #: Fingerprint of the whole input, if a summary that holds has it.
         self.corpus: str | None = None
-        #: How many runs of shards it has (`Manifest.groups`), if a summary that holds says so.
-        self.groups: int | None = None
+        #: How many shards it has, and runs of them (`Manifest.groups`).
+        self.shards = self.groups = 0
 
     def of(self, phase: Phase) -> Summary | None:
         """That of a phase; None if there is none, or something has changed since."""
@@ -108,7 +108,7 @@ class Summaries:
             if any(_size(self._folder.absolute(path)) < size for path, size in raw["files"].items()):
                 return None
             found = Summary(**{f.name: raw[f.name] for f in dataclasses.fields(Summary)})
-            self.corpus, self.groups = str(raw["corpus"]), int(raw["groups"])
+            self.corpus, self.shards, self.groups = str(raw["corpus"]), int(raw["shards"]), int(raw["groups"])
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
         return found
