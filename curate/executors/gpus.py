@@ -7,10 +7,11 @@ devices of its own, so there the number is 0.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from typing import Final
 
 from curate.core.errors import error
-from curate.core.plan import Plan
+from curate.core.plan import Phase, Plan
 
 #: Environment variable: the number of a worker.
 WORKER: Final = "CURATE_WORKER"
@@ -25,9 +26,9 @@ def visible_gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def gpus_for(plan: Plan) -> int:
-    """How many GPUs the workers share, 0 if no phase needs one. E509 if one does and this machine has too few."""
-    needs = {phase.name: int(phase.resources.get("gpus", 0)) for phase in plan.phases}
+def gpus_for(plan: Plan, phases: Sequence[Phase]) -> int:
+    """How many GPUs the workers share, 0 if none of these phases needs one. E509 if one does and this machine has too few."""
+    needs = {phase.name: int(phase.resources.get("gpus", 0)) for phase in phases}
     most = max(needs.values(), default=0)
     if most == 0:
         return 0

@@ -129,6 +129,14 @@ class Worker:
         self._lanes.close()
         self._scratch.cleanup()
 
+    def open(self, phase_name: str) -> None:
+        """Build and open the steps of a phase now, instead of with its first unit."""
+        phase = self.plan.phase(phase_name)
+        if phase.kind == "pass":
+            self._pipeline(phase)
+        elif phase.job is not None:
+            self._job(phase)
+
     def pending(self, phase_name: str, units: Sequence[int]) -> list[int]:
         """Those of these units that nobody has done since the phase began."""
         phase = self.plan.phase(phase_name)
@@ -138,7 +146,8 @@ class Worker:
     def task_units(self, phase_name: str, task: int, tasks: int) -> list[int]:
         """Units that task `task` of `tasks` still has to do: the division depends on sizes, not on what is done."""
         phase = self.plan.phase(phase_name)
-        packed = pack(unit_sizes(self.manifest, phase, self._fingerprints_of(phase)), tasks)
+        layout = self._layout(phase.output) if phase.kind == "write" and phase.output is not None else None
+        packed = pack(unit_sizes(self.manifest, phase, self._fingerprints_of(phase), layout), tasks)
         done = finished_units(self.plan, self.manifest, phase, self.folder)
         return [unit for unit in packed[task] if unit not in done] if task < len(packed) else []
 
