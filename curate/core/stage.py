@@ -343,6 +343,9 @@ class Job(Protocol[C]):
     def open(self, context: Context) -> None:
         """Once per process, before `mapper`, `reduces` or `mark`."""
 
+    def expect(self, artifacts: Mapping[str, str]) -> None:
+        """Role → checksum of `artifacts` when the run was planned: R301 from `describe` and `evidence_of` for others."""
+
     def describe(self, number: int) -> Mapping[str, Any] | None:
         """A document of another run that a mark names by a number below 0: `id doc run index first_line`, or None."""
         return None

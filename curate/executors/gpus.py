@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from curate.core.errors import error
-from curate.core.plan import Plan
+from curate.core.plan import Phase, Plan
 
 #: By which CUDA is told what a process may see: numbers, or names such as `GPU-8f6e` and `MIG-…`.
 VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
@@ -51,9 +51,9 @@ class Gpus(NamedTuple):
         return {VISIBLE: ",".join(own) if len(own) == self.each else ""} if self.devices else {}
 
 
-def gpus_for(plan: Plan) -> Gpus:
-    """The GPUs that the workers share, none if no phase needs one. E509 if one does and this machine has too few."""
-    needs = {phase.name: int(phase.resources.get("gpus", 0)) for phase in plan.phases}
+def gpus_for(plan: Plan, phases: Sequence[Phase]) -> Gpus:
+    """The GPUs that the workers share, none if none of these phases needs one. E509 if one does and this machine has too few."""
+    needs = {phase.name: int(phase.resources.get("gpus", 0)) for phase in phases}
     most = max(needs.values(), default=0)
     if most == 0:
         return Gpus()
