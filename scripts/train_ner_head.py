@@ -220,7 +220,7 @@ def scale(
     if news is not None:
         languages, values = news
         means = {str(x): float(values[languages == x].mean()) for x in sorted(set(languages))}
-        moved = np.mean([centres[x] - means[x] for x in means if x in centres])
+        moved = float(np.mean([centres[x] - means[x] for x in means if x in centres]))
         centres |= {x: value + moved for x, value in means.items() if x not in centres}
     by_script: dict[str, list[float]] = {}
     for language, value in centres.items():
