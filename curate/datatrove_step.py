@@ -32,6 +32,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
+from curate.core.objects import as_place
 from curate.kernels import kernel_environment, use_kernel_cache
 
 use_kernel_cache()  # before a step imports numba
@@ -56,10 +57,11 @@ def stages(
     from curate.executors.slurm.follow import refuse_if_queued
     from curate.planning.session import Request, prepare
     from curate.running.driver import compile_kernels
-    from curate.running.run import lay_out, locked, passes_pending
+    from curate.running.locks import locked
+    from curate.running.run import lay_out, passes_pending
 
     request = Request(
-        Path(config), tuple(overrides), Path(run_dir) if run_dir is not None else None, update, False
+        Path(config), tuple(overrides), as_place(str(run_dir)) if run_dir is not None else None, update, False
     )
     folder = prepare(request).folder
     with locked(folder):
@@ -94,7 +96,7 @@ class Curate(PipelineStep):  # type: ignore[misc]  # datatrove is untyped
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Raises the `CurateError` of a unit that fails; what is done stays done."""
         if self.does == "end":
-            _end(RunFolder(Path(self.root)), self.phase)
+            _end(RunFolder(as_place(self.root)), self.phase)
         else:
             self._work(rank, world_size)
         if data is not None:
@@ -104,13 +106,13 @@ class Curate(PipelineStep):  # type: ignore[misc]  # datatrove is untyped
         from curate.running.run import is_needless
         from curate.running.task import Worker
 
-        worker = Worker(Path(self.root), threads=int(os.environ.get("OMP_NUM_THREADS", "1")))
+        worker = Worker(as_place(self.root), threads=int(os.environ.get("OMP_NUM_THREADS", "1")))
         try:
             if is_needless(worker.plan, worker.manifest, worker.folder, worker.plan.phase(self.phase)):
                 return
             units = worker.task_units(self.phase, rank, world_size)
             with self.track_time():
-                done = worker.run(self.phase, units, rank, lambda rows, size: None)
+                done = worker.run(self.phase, units, rank, lambda *_: None)
         finally:
             worker.close()
         self.stat_update("units", value=len(done), unit="task")
@@ -119,7 +121,8 @@ class Curate(PipelineStep):  # type: ignore[misc]  # datatrove is untyped
 
 def _end(folder: RunFolder, phase: str) -> None:
     """Bring a phase to its end and make the next ones ready."""
-    from curate.running.run import locked, record_failure
+    from curate.running.locks import locked
+    from curate.running.run import record_failure
 
     with locked(folder):
         try:
@@ -131,7 +134,8 @@ def _end(folder: RunFolder, phase: str) -> None:
 
 def _go_on(folder: RunFolder, ended: str | None) -> None:
     """End the phases that are whole, up to the first with units pending, which is made ready. R306 if `ended` has any."""
-    from curate.running.run import close_phase, is_needless, locked_outputs, open_phase, publish
+    from curate.running.locks import locked_outputs
+    from curate.running.run import close_phase, is_needless, open_phase, publish
     from curate.running.saved_run import load_run
 
     plan, manifest = load_run(folder.root)

@@ -23,7 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, Self
 
+from curate.core.objects import Place
 from curate.core.plan import Phase
+from curate.core.stage import Work
 from curate.executors.failures import unit_failure, worker_lost
 from curate.executors.gpus import WORKER
 
@@ -36,8 +38,16 @@ WORKER_BYTES: Final = 700_000_000
 #: Memory of a thread of a worker beside the first: a batch, its words, and what steps hold of it while they work.
 THREAD_BYTES: Final = 300_000_000
 
-#: The system's allocator gives memory back at once: 850 MiB instead of 980 for a document of 60 MB, at the same speed.
-ALLOCATOR: Final = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
+#: The system's allocator gives memory back at once: 850 MiB instead of 980 for a document of 60 MB, at the same speed. What
+#: a batch leaves is kept for the next one, up to 128 MiB, instead of being mapped again page by page, where threads wait for
+#: each other: 29,000 page faults instead of 106,000 for a shard of 256 MB through FineWeb's rules, 46,000 instead of 123,000
+#: with two threads, for 30 and 60 MB more. Larger blocks than 32 MiB still go at once.
+ALLOCATOR: Final = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
+}
 
 
 class Share(NamedTuple):
@@ -58,7 +68,7 @@ class Share(NamedTuple):
 class Listener(Protocol):
     """What the executor tells about a phase while it works."""
 
-    def progress(self, rows: int, size: int) -> None: ...
+    def progress(self, rows: int, size: int, work: Work = ..., /) -> None: ...
 
     def unit_done(self, unit: int) -> None: ...
 
@@ -108,8 +118,9 @@ class LocalExecutor:
 
     def __init__(
         self,
-        root: Path,
+        root: Place,
         *,
+        logs: Path,
         workers: int,
         threads: int,
         retries: int,
@@ -119,6 +130,7 @@ class LocalExecutor:
         share: Share | None = None,
     ) -> None:
         self._root = root
+        self._logs = logs
         self._workers = workers
         self._threads = threads
         self._share = share
@@ -170,9 +182,8 @@ class LocalExecutor:
             self._start(free[0])
 
     def _start(self, number: int) -> None:
-        logs = self._root / "logs"
-        logs.mkdir(exist_ok=True)
-        log = logs / f"worker-{os.getpid()}-{self._started}.log"
+        self._logs.mkdir(parents=True, exist_ok=True)
+        log = self._logs / f"worker-{os.getpid()}-{self._started}.log"
         self._started += 1
         threads = str(self._threads)
         limits = {**dict.fromkeys(THREAD_LIMITS, threads), **ALLOCATOR, WORKER: str(number)}
@@ -246,7 +257,7 @@ class LocalExecutor:
                 case "ready":
                     worker.ready = True
                 case "progress":
-                    listener.progress(message["rows"], message["bytes"])
+                    listener.progress(message["rows"], message["bytes"], Work(*message["work"]))
                 case "done":
                     listener.unit_done(message["unit"])
                     worker.unit = None

@@ -27,7 +27,9 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from curate.core.errors import error
+from curate.core.objects import Place
 from curate.core.plan import Phase
+from curate.core.stage import Work
 from curate.executors.failures import unit_failure, worker_lost
 from curate.executors.local import ALLOCATOR, THREAD_BYTES, THREAD_LIMITS, WORKER_BYTES, Describe, Listener
 from curate.executors.ray_worker import UnitWorker
@@ -79,7 +81,7 @@ class RayExecutor:
 
     def __init__(
         self,
-        root: Path,
+        root: Place,
         *,
         workers: int | None,
         threads: int,
@@ -249,7 +251,7 @@ class RayExecutor:
                 actor.ready, actor.log, actor.event = True, message["log"], None
                 attempts.pop(_STARTING, None)
             case "progress":
-                listener.progress(message["rows"], message["bytes"])
+                listener.progress(message["rows"], message["bytes"], Work(*message["work"]))
             case "done":
                 listener.unit_done(message["unit"])
                 actor.unit = actor.event = None

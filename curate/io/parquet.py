@@ -2,7 +2,7 @@
 
 Row groups of 1 GB are common, and the usual reader holds one whole (0.8 to 2.9 GB for 1.3 GB of text). Here a
 row group is decoded `rows_at_a_time` rows at a step, from a small buffer a column, and the steps are joined
-to batches of about 8 MiB. A document larger than that is a batch by itself.
+to batches of about 8 MiB, the last ones of half that. A document larger than that is a batch by itself.
 
 The step depends on the row group alone, not on the columns asked for, so a page that cannot be read costs the
 same rows whichever columns a pass reads.
@@ -19,11 +19,14 @@ import pyarrow.parquet as pq
 
 from curate.core.errors import CurateError, error
 from curate.core.packs import Stretch, StretchFile
-from curate.io.storage import is_url, magic, open_binary, shown
+from curate.core.store import is_url, open_binary, shown
+from curate.io.storage import magic
 
 #: A batch is closed before it grows beyond this (all columns together). 16 MiB took as much CPU, and at the end of a shard
 #: threads waited longer for the last one.
 BATCH_BYTES: Final = 8 * 1024 * 1024
+#: Batches of which less than so many whole ones are left are half as large, so that threads end at nearly the same time.
+LAST_BATCHES: Final = 4
 #: A batch of short rows is closed here.
 BATCH_ROWS: Final = 65_536
 #: Rows decoded in one step: 64, fewer if they are large, more if they are tiny.
@@ -82,7 +85,7 @@ def read_facts(location: str | Stretch) -> ParquetFacts:
 def read_parquet(
     location: str | Stretch, row_groups: range, columns: Sequence[str] | None, *, first_row: int = 0
 ) -> Iterator[Rows | Unreadable]:
-    """The rows of some row groups, in order, in batches of at most about 8 MiB and 65,536 rows.
+    """The rows of some row groups, in order, in batches of at most about 8 MiB and 65,536 rows, the last ones smaller.
 
     columns: top-level names, None for all; an empty list gives batches without columns that still count rows.
     first_row: number of the first row of `row_groups`. A stretch of a row group that cannot be decoded comes
@@ -90,7 +93,11 @@ def read_parquet(
     """
     with _opened(location) as file:
         parquet = _open(str(location), file)
-        yield from _join(_steps(parquet, row_groups, columns, first_row))
+        groups = [parquet.metadata.row_group(group) for group in row_groups]
+        size = sum(group.total_byte_size for group in groups)
+        last = first_row + sum(group.num_rows for group in groups)
+        large = last - int((last - first_row) * LAST_BATCHES * BATCH_BYTES / max(size, 1))
+        yield from _join(_steps(parquet, row_groups, columns, first_row), large)
 
 
 def _opened(location: str | Stretch) -> BinaryIO:
@@ -176,8 +183,8 @@ def _decode_dictionaries(record: pa.RecordBatch) -> pa.RecordBatch:
     return record
 
 
-def _join(pieces: Iterator[Rows | Unreadable]) -> Iterator[Rows | Unreadable]:
-    """Neighbouring pieces joined up to `BATCH_BYTES`; larger ones cut by rows."""
+def _join(pieces: Iterator[Rows | Unreadable], large: int) -> Iterator[Rows | Unreadable]:
+    """Neighbouring pieces joined up to `BATCH_BYTES`, from row `large` on up to half of it; larger ones cut by rows."""
     waiting: list[Rows] = []
     size = rows = 0
     for piece in pieces:
@@ -188,7 +195,8 @@ def _join(pieces: Iterator[Rows | Unreadable]) -> Iterator[Rows | Unreadable]:
             continue
         for part in _halve(piece):
             count, weight = part.record.num_rows, part.record.nbytes
-            if waiting and (size + weight > BATCH_BYTES or rows + count > BATCH_ROWS):
+            most = BATCH_BYTES if waiting and waiting[0].first_row < large else BATCH_BYTES // 2
+            if waiting and (size + weight > most or rows + count > BATCH_ROWS):
                 yield from _joined(waiting)
                 waiting, size, rows = [], 0, 0
             waiting.append(part)

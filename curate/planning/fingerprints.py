@@ -125,13 +125,13 @@ def finished_units(plan: Plan, manifest: Manifest, phase: Phase, folder: RunFold
     return found
 
 
-def _presence(plan: Plan, phase: Phase, folder: RunFolder) -> Callable[[Done], bool]:
-    """How to tell whether what a record vouches for is there."""
+def _presence(plan: Plan, phase: Phase, folder: RunFolder) -> Callable[[Done], bool] | None:
+    """How to tell whether what a record vouches for is there, if it is not where the record says."""
     if phase.kind == "write":
         return in_place(folder, plan.output(phase.output or ""))
     if phase.makes is not None:
         return partial(still_made, folder, Path(phase.makes))
-    return partial(outputs_present, folder, sizes={})
+    return None
 
 
 def pending_units(

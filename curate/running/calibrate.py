@@ -17,10 +17,12 @@ from typing import Final
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Phase, Plan, StepPlan
+from curate.core.stage import NO_WORK, Work
 from curate.executors.local import Describe, Listener
 from curate.planning.rates import Rate
 from curate.planning.sample import sample
-from curate.running.run import is_needless, lay_out, locked_outputs, run_phase
+from curate.running.locks import locked_outputs
+from curate.running.run import is_needless, lay_out, run_phase
 from curate.running.task import Worker
 
 _MEGABYTE: Final = 1_000_000
@@ -75,7 +77,7 @@ class _Measuring:
 class _Silent:
     """Nobody looks at the progress of a measurement."""
 
-    def progress(self, rows: int, size: int) -> None: ...
+    def progress(self, rows: int, size: int, work: Work = NO_WORK, /) -> None: ...
 
     def unit_done(self, unit: int) -> None: ...
 
@@ -111,9 +113,9 @@ def calibrate(plan: Plan, manifest: Manifest, megabytes: int, scratch: Path) -> 
 
 def _measure(plan: Plan, manifest: Manifest, place: Path) -> dict[str, _Cost]:
     folder = RunFolder(place / "run")
-    folder.root.mkdir(parents=True)
+    folder.work.mkdir(parents=True)
     lay_out(plan, manifest, folder)
-    with locked_outputs(plan), _Measuring(folder.root, place) as executor:
+    with locked_outputs(plan), _Measuring(folder.work, place) as executor:
         for phase in plan.phases:
             if not is_needless(plan, manifest, folder, phase):
                 run_phase(plan, manifest, folder, phase, executor, 1, _Silent())

@@ -6,19 +6,19 @@ import gc
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from curate import __version__
 from curate.core.errors import error
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
+from curate.core.objects import Place
 from curate.core.plan import FORMAT, Plan
 
 
-def load_run(root: Path) -> tuple[Plan, Manifest]:
+def load_run(root: Place) -> tuple[Plan, Manifest]:
     """Plan and manifest of a run folder; R309 if it is none, or of another version."""
     with without_collector():
-        return _load(root)
+        return load_plan(root), _manifest(root)
 
 
 @contextmanager
@@ -33,10 +33,10 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def load_plan(root: Path) -> Plan:
+def load_plan(root: Place) -> Plan:
     """The plan of a run folder; R309 if it is none, or of another version."""
     with _explained(root):
-        text = RunFolder(root).plan.read_text(encoding="utf-8")
+        text = _text(root, RunFolder(root).plan)
         if (found := dict(json.loads(text)).get("format")) != FORMAT:
             raise error(
                 "R309",
@@ -46,30 +46,31 @@ def load_plan(root: Path) -> Plan:
         return Plan.from_json(text)
 
 
-def _load(root: Path) -> tuple[Plan, Manifest]:
-    plan = load_plan(root)
+def _manifest(root: Place) -> Manifest:
     with _explained(root):
-        return plan, Manifest.from_json(RunFolder(root).manifest.read_text(encoding="utf-8"))
+        return Manifest.from_json(_text(root, RunFolder(root).manifest))
+
+
+def _text(root: Place, path: Place) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as cause:
+        message = f"{root} is not a run folder: it has no {path.name}"
+        raise error("R307", message, help="give the config file") from cause
 
 
 @contextmanager
-def _explained(root: Path) -> Iterator[None]:
-    """What goes wrong while a file of the run folder is read."""
+def _explained(root: Place) -> Iterator[None]:
+    """What goes wrong while a file of the run folder is understood."""
     try:
         yield
-    except FileNotFoundError as cause:
-        raise error(
-            "R307",
-            f"{root} is not a run folder: it has no {Path(cause.filename).name}",
-            help="give the config file",
-        ) from cause
     except (ValueError, TypeError, KeyError) as cause:
         raise error(
             "R309", f"{root} holds a damaged plan or manifest: {cause}", help="start anew with --force"
         ) from cause
 
 
-def check_version(plan: Plan, root: Path) -> None:
+def check_version(plan: Plan, root: Place) -> None:
     """R309 if another version of curate made the plan: for those who work by it, not for those who only look."""
     if plan.version != __version__:
         raise error(

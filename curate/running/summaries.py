@@ -1,7 +1,8 @@
 """Summaries: what the records of a finished phase come to, so that `curate status` need not read them all.
 
     done/<phase>/summary.json = {"plan", "manifest", "records": digests of the files that it was made from, "corpus",
-                                 "shards", "groups", "units", "done", "rows", "bytes", "quarantined", "counts", "files": {path: bytes at least}}
+                                 "shards", "groups", "units", "done", "rows", "bytes", "quarantined", "counts", "encoders",
+                                 "files": {path: bytes at least}}
 
 It is written when a phase ends and believed as long as plan, manifest and records are byte for byte what they were, no unit
 has a done-file of its own, and every file that the records name is there; else the records are read, which for 100,000 units
@@ -14,13 +15,14 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from curate.core.commit import Done, checksum_of, write_atomically
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
+from curate.core.objects import Sizes
 from curate.core.plan import Phase
+from curate.running.ledger import encoders
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Summary:
     """units: of the phase, None while that is not known; done: of these; rows, bytes, quarantined: of the done ones.
 
     counts: what a job's reduce phase, or the steps of a pass, counted beside the ledger.
+    encoders: encoder → `tokens busy_seconds seconds` of the units of a pass.
     """
 
     units: int | None
@@ -36,10 +39,12 @@ class Summary:
     bytes: int
     quarantined: int
     counts: Mapping[str, Any] = field(default_factory=dict)
+    encoders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @staticmethod
     def of(units: int | None, records: Iterable[Done]) -> Summary:
         counts: dict[str, Any] = {}
+        facts = []
         done = rows = size = bad = 0
         for record in records:
             done += 1
@@ -47,7 +52,12 @@ class Summary:
             size += record.bytes
             bad += record.facts.get("quarantined", 0)
             _add(counts, record.facts.get("counts", {}))
-        return Summary(units, done, rows, size, bad, counts)
+            facts.append(record.facts)
+        works = {
+            name: {"tokens": work.tokens, "busy_seconds": work.busy, "seconds": work.seconds}
+            for name, work in encoders(facts).items()
+        }
+        return Summary(units, done, rows, size, bad, counts, works)
 
 
 def _add(total: dict[str, Any], counts: Mapping[str, Any]) -> None:
@@ -105,7 +115,9 @@ class Summaries:
             single = any(self._folder.done_folder(phase.name).glob("[0-9]*.json"))
             if single or raw["records"] != checksum_of(self._folder.all_done(phase.name)):
                 return None
-            if any(_size(self._folder.absolute(path)) < size for path, size in raw["files"].items()):
+            sizes = Sizes()
+            there = {p: sizes(self._folder.absolute(p)) for p in raw["files"]}
+            if any(found is None or found < raw["files"][p] for p, found in there.items()):
                 return None
             found = Summary(**{f.name: raw[f.name] for f in dataclasses.fields(Summary)})
             self.corpus, self.shards, self.groups = str(raw["corpus"]), int(raw["shards"]), int(raw["groups"])
@@ -113,6 +125,3 @@ class Summaries:
             return None
         return found
 
-
-def _size(path: Path) -> int:
-    return path.stat().st_size

@@ -27,6 +27,7 @@ from curate.core.errors import CurateError, Problem, error, is_gone, system_erro
 from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder, new_attempt
 from curate.core.manifest import Manifest
+from curate.core.objects import Place, Scratch
 from curate.core.passages import Beside
 from curate.core.plan import Phase, Plan, StepPlan, digest, pack
 from curate.core.stage import Context, Job, Mapper
@@ -41,7 +42,6 @@ from curate.planning.fingerprints import (
 )
 from curate.running.checks import run_check
 from curate.running.contract import AnyStep
-from curate.running.finish import staging_folder
 from curate.running.jobs import MapperStep, Marks, found_records
 from curate.running.passages import OverMapper, OverPassages, PassageMarks
 from curate.running.passes import run_pass
@@ -73,7 +73,7 @@ def scratch_base(local_tmp: str | None) -> Path:
     return Path(expand(local_tmp, os.environ) if local_tmp else tempfile.gettempdir())
 
 
-def run_scratch(local_tmp: str | None, root: Path) -> Path:
+def run_scratch(local_tmp: str | None, root: Place) -> Path:
     """Where the workers of one run put their scratch folders on this node."""
     return scratch_base(local_tmp) / f"curate-{digest(str(root))[:16]}"
 
@@ -83,6 +83,14 @@ def build_step(use: str, options: Mapping[str, Any]) -> AnyStep | Job[Any]:
     stage = load_stage(use)
     step: AnyStep | Job[Any] = stage(stage.Config.model_validate(dict(options)))
     return step
+
+
+def build_job(plan: StepPlan) -> Job[Any]:
+    """A job that knows which files the run was planned with, for those who ask it about what it did."""
+    job = build_step(plan.use, plan.options)
+    assert isinstance(job, Job)
+    job.expect(plan.artifacts)
+    return job
 
 
 def _placed(plan: Plan, step_plan: StepPlan, step: AnyStep | Job[Any]) -> AnyStep:
@@ -98,8 +106,7 @@ def _placed(plan: Plan, step_plan: StepPlan, step: AnyStep | Job[Any]) -> AnySte
 class Worker:
     """Does units of one run. threads: that batches of a pass are worked in. scratch: where its scratch folder goes."""
 
-    def __init__(self, root: Path, *, threads: int = 1, scratch: Path | None = None) -> None:
-        self.folder = RunFolder(root)
+    def __init__(self, root: Place, *, threads: int = 1, scratch: Path | None = None) -> None:
         self.plan, self.manifest = load_run(root)
         check_version(self.plan, root)
         self._threads = threads
@@ -115,6 +122,7 @@ class Worker:
         self._scratch = tempfile.TemporaryDirectory(
             prefix="curate-", dir=scratch if scratch is not None else scratch_base(self.plan.local_tmp)
         )
+        self.folder = RunFolder(root, Scratch(Path(self._scratch.name)))
         self._space = Workspace(self.plan, self.manifest, self.folder, self._finished, self._layout)
 
     def close(self) -> None:
@@ -161,6 +169,8 @@ class Worker:
                 raise located(cause, self.manifest, phase, unit) from cause
             except OSError as cause:
                 raise located(system_error(cause), self.manifest, phase, unit) from cause
+            finally:
+                self.folder.scratch.clear()
             if done is not None:
                 committed.append(done)
         return committed
@@ -205,7 +215,8 @@ class Worker:
         counters.write_text(json.dumps(result.counters), encoding="utf-8")
         result.outputs["counters"] = counters
         outputs: dict[str, Output] = {
-            role: describe(self.folder, path, result.seals.get(role)) for role, path in result.outputs.items()
+            role: describe(self.folder, path, result.seals.get(role), result.places.get(role))
+            for role, path in result.outputs.items()
         }
         done = Done(
             unit=unit,
@@ -255,8 +266,7 @@ class Worker:
             return run_count(self._space, phase, unit, report)
         if phase.kind == "exchange":
             return run_exchange(self._space, phase, unit, attempt, report)
-        target = staged_file(self._space, phase, unit, attempt)
-        return run_write(self._space, phase, unit, target, self._open_exchange, report)
+        return run_write(self._space, phase, unit, attempt, self._open_exchange, report)
 
     def _pipeline(self, phase: Phase) -> Pipeline:
         if phase.name not in self._pipelines:
@@ -349,16 +359,11 @@ class Worker:
         key = (phase_name, unit, role)
         if key not in self._exchange:
             output = self._finished(phase_name)[unit].outputs[role]
-            self._exchange[key] = ExchangeReader(output.place(self.folder), output.checksum)
+            self._exchange[key] = ExchangeReader(output.source(self.folder), output.checksum)
             while len(self._exchange) > self._open_files:
                 self._exchange.popitem(last=False)
         self._exchange.move_to_end(key)
         return self._exchange[key]
-
-
-def staged_file(space: Workspace, phase: Phase, unit: int, attempt: str) -> Path:
-    """Where a published file waits until all are there: a hidden folder in the output's own folder."""
-    return staging_folder(space.folder, space.plan.output(phase.output or "")) / f"{unit:06d}.{attempt}"
 
 
 def located(cause: CurateError, manifest: Manifest, phase: Phase, unit: int) -> CurateError:

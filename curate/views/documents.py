@@ -301,11 +301,18 @@ class Documents:
         return table[DOC].to_numpy(), pc.fill_null(table[name].combine_chunks(), UNDETERMINED)
 
 
+def raise_if_another(cause: CurateError) -> None:
+    """An index that is gone is shown as that; one that is not the run's would say something else about its documents."""
+    if any(problem.code == "R301" for problem in cause.problems):
+        raise cause
+
+
 def published_document(job: Job[Any], number: int) -> Document:
     """A document of another run that a job names by a number below 0, as far as an index knows it."""
     try:
         found = job.describe(number)
-    except CurateError:
+    except CurateError as cause:
+        raise_if_another(cause)
         found = None
     own = {ID: found["id"] if found is not None else f"published {number}"}
     text = found["first_line"] if found is not None else None

@@ -32,8 +32,8 @@ from curate.core.exchange import ExchangeReader
 from curate.core.manifest import shard_of
 from curate.core.plan import StepPlan
 from curate.core.stage import Job
-from curate.running.task import build_step
-from curate.views.documents import Document, Documents, published_document
+from curate.running.task import build_job
+from curate.views.documents import Document, Documents, published_document, raise_if_another
 from curate.views.explain import first_line
 from curate.views.status import PhaseState
 
@@ -88,9 +88,7 @@ class Pairs:
             if p.phase.kind == "reduce" and p.phase.makes is None
             if p.phase.job is not None and p.phase.job.name == step.name
         }
-        job = build_step(step.use, step.options)
-        assert isinstance(job, Job)
-        self._job = job
+        self._job = build_job(step)
         self._mapping = documents.run.phase(documents.plan.mapping(step.name).name)
 
     @property
@@ -317,7 +315,8 @@ def _published_side(job: Job[Any], edges: Edges, rows: npt.NDArray[np.bool_]) ->
     numbers = np.unique(numbers[numbers < 0])
     try:
         return job.evidence_of(numbers.tolist()) if len(numbers) else None
-    except CurateError:
+    except CurateError as cause:
+        raise_if_another(cause)
         return None
 
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 
+from curate.core.objects import Place
 from curate.core.columns import UNDETERMINED
 from curate.core.compaction import read_counters
 from curate.core.packs import Stretch, parquet_source
@@ -29,6 +30,7 @@ from curate.views.status import (
     PhaseState,
     RunState,
     count_warnings,
+    encoder_entries,
     job_counts,
     output_entry,
     phase_entries,
@@ -59,7 +61,7 @@ class _Books:
             numbers[index] += value
 
 
-def build_report(root: Path) -> dict[str, Any]:
+def build_report(root: Place) -> dict[str, Any]:
     """The report of the run in this folder, done or not; R307 if there is none."""
     return unhurried(lambda: _report(read_run(root)))
 
@@ -93,6 +95,7 @@ def _report(run: RunState) -> dict[str, Any]:
             {k: e[k] for k in ("name", "kind", "units", "done", "rows", "bytes")} for e in phase_entries(run)
         ],
         "jobs": counts,
+        "encoders": encoder_entries(run),
         "failure": run.failure,
         "warnings": [*count_warnings(counts), *lint_report(run.plan, steps)],
     }

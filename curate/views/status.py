@@ -24,13 +24,14 @@ from curate.core.commit import Done, finished
 from curate.core.errors import CurateError, is_gone
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
+from curate.core.objects import Place
 from curate.core.packs import Stretch
 from curate.core.plan import OutputPlan, Phase, Plan
 from curate.executors.slurm.follow import queue_state
 from curate.executors.slurm.state import read_failures
 from curate.planning.fingerprints import file_fingerprints, finished_units, unit_fingerprints
 from curate.running.finish import in_place, read_published
-from curate.running.run import is_locked
+from curate.running.locks import holder
 from curate.running.saved_run import load_plan, load_run, without_collector
 from curate.running.summaries import Summaries, Summary
 
@@ -135,17 +136,17 @@ class RunState:
         }
 
 
-def read_run(root: Path) -> RunState:
+def read_run(root: Place) -> RunState:
     """The state of the run in this folder; R307 if it is none."""
     return unhurried(lambda: _read_run(root))
 
 
-def _read_run(root: Path) -> RunState:
+def _read_run(root: Place) -> RunState:
     folder = RunFolder(root)
     reading = _Reading(folder)
     phases = tuple(reading.phase(phase) for phase in reading.plan.phases)
-    failure, holder, queue = _failure(folder), _holder(folder), queue_state(folder)
-    return RunState(reading.plan, folder, phases, failure, holder, queue, lambda: reading.manifest)
+    failure, worker, queue = _failure(folder), holder(folder), queue_state(folder)
+    return RunState(reading.plan, folder, phases, failure, worker, queue, lambda: reading.manifest)
 
 
 class _Reading:
@@ -208,14 +209,8 @@ def _failure(folder: RunFolder) -> list[dict[str, Any]] | None:
     return problems
 
 
-def _holder(folder: RunFolder) -> str | None:
-    if not is_locked(folder):
-        return None
-    return folder.lock.read_text(encoding="utf-8", errors="replace").strip() or "another process"
-
-
-def build_status(root: Path) -> dict[str, Any]:
-    """`name state holder phases jobs outputs quarantine failure queue`; the keys it shares with a report mean the same
+def build_status(root: Place) -> dict[str, Any]:
+    """`name state holder phases jobs encoders outputs quarantine failure queue`; the keys it shares with a report mean the same
     there.
     """
     run = read_run(root)
@@ -225,6 +220,7 @@ def build_status(root: Path) -> dict[str, Any]:
         "holder": run.holder,
         "phases": phase_entries(run),
         "jobs": job_counts(run),
+        "encoders": encoder_entries(run),
         "outputs": [output_entry(run, o) for o in run.plan.outputs],
         "quarantine": {"rows": quarantined_rows(run), "path": quarantine_path(run)},
         "failure": run.failure,
@@ -272,6 +268,27 @@ def job_counts(run: RunState) -> dict[str, dict[str, int]]:
                 for name, number in numbers.items():
                     counts[name] = counts.get(name, 0) + number
     return found
+
+
+def encoder_entries(run: RunState) -> list[dict[str, Any]]:
+    """Of each encoder in each pass, over the units that are done: `phase encoder tokens busy_seconds seconds
+    tokens_per_second busy_share`. The seconds are those of units, so rates are of one worker; null if no time passed."""
+    entries = []
+    for phase in run.passes:
+        for name, work in phase.summary.encoders.items():
+            tokens, busy, seconds = work["tokens"], work["busy_seconds"], work["seconds"]
+            entries.append(
+                {
+                    "phase": phase.phase.name,
+                    "encoder": name,
+                    "tokens": tokens,
+                    "busy_seconds": round(busy, 3),
+                    "seconds": round(seconds, 3),
+                    "tokens_per_second": round(tokens / seconds, 1) if seconds > 0 else None,
+                    "busy_share": round(busy / seconds, 4) if seconds > 0 else None,
+                }
+            )
+    return entries
 
 
 def count_warnings(counts: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
@@ -368,7 +385,7 @@ def render(status: Mapping[str, Any], run: str, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from curate.views.report_view import counts_text, plural
+    from curate.views.report_view import counts_text, encoder_text, plural
 
     console.print(Text(f"{status['name']}: {status['state']}", style="bold"))
     if status["holder"] is not None:
@@ -387,6 +404,8 @@ def render(status: Mapping[str, Any], run: str, console: Console) -> None:
     for job, counts in status["jobs"].items():
         if counts:
             console.print(Text(f"{job}: {counts_text(counts)}"))
+    for entry in status["encoders"]:
+        console.print(Text(encoder_text(entry)))
     for warning in count_warnings(status["jobs"]):
         console.print(Text(f"warning: {warning['message']}", style="yellow"))
     for output in status["outputs"]:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ import pyarrow.compute as pc
 
 from curate.core.errors import error
 from filters.encoders.encoder import Encoded, first_characters
+from filters.encoders.meter import Meter
 from filters.encoders.tokens import Int32s, Tokenizer
 
 Int64s = npt.NDArray[np.int64]
@@ -68,12 +70,15 @@ class Batch(NamedTuple):
 
 class Forward(NamedTuple):
     """A model. start: begins a batch and returns what waits for its float32[n, dimensions]. too_large: exceptions that mean
-    that the batch does not fit in memory. recover: called before smaller ones are tried.
+    that the batch does not fit in memory. recover: called before smaller ones are tried. meter: gets tokens, and seconds if
+    the model computes here; a device's are told by who waits for it.
     """
 
     start: Callable[[Batch], Callable[[], Float32s]]
     too_large: tuple[type[BaseException], ...]
     recover: Callable[[], None]
+    meter: Meter
+    here: bool = True
 
 
 class _Cut(NamedTuple):
@@ -119,7 +124,7 @@ class _Model:
         self._padded = padded
         self._vectors = vectors
         self._name = name
-        self._waiting: tuple[Int64s, Callable[[], Float32s]] | None = None
+        self._waiting: tuple[Batch, Callable[[], Float32s]] | None = None
 
     def run(self, rows: Int64s, ids: list[Int32s], lengths: Int64s, order: Int64s) -> None:
         """order: of the texts with tokens, longest first."""
@@ -136,16 +141,22 @@ class _Model:
 
     def collect(self) -> None:
         if self._waiting is not None:
-            rows, fetch = self._waiting
+            batch, fetch = self._waiting
             self._waiting = None
-            self._vectors[rows] = fetch()
+            with self._computing():
+                self._vectors[batch.rows] = fetch()
+            self._forward.meter.add(len(batch.tokens))
+
+    def _computing(self) -> AbstractContextManager[None]:
+        return self._forward.meter.computing() if self._forward.here else nullcontext()
 
     def _start(self, batch: Batch) -> None:
         todo = [batch]
         while todo:
             part = todo.pop()
             try:
-                fetch = self._forward.start(part)
+                with self._computing():
+                    fetch = self._forward.start(part)
             except self._forward.too_large as cause:
                 self.collect()
                 self._forward.recover()
@@ -161,7 +172,7 @@ class _Model:
                 todo += [other, one]
                 continue
             self.collect()
-            self._waiting = (part.rows, fetch)
+            self._waiting = (part, fetch)
 
 
 def _tokenised(texts: pa.StringArray, tokenizer: Tokenizer, budget: int) -> Iterator[_Cut]:

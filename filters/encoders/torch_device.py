@@ -16,6 +16,7 @@ from curate.core.errors import error
 from filters.encoders.batches import Batch, Float32s
 from filters.encoders.encoder import Settings
 from filters.encoders.folder import FolderEncoder, unfit
+from filters.encoders.meter import Meter
 from filters.encoders.options import TorchOptions
 
 #: Set by the local executor: the number of a worker, which takes the device of that number.
@@ -30,6 +31,10 @@ class TorchEncoder(FolderEncoder):
     @property
     def settings(self) -> Settings:
         return {**super().settings, "dtype": self.options.dtype}
+
+    @property
+    def computes_here(self) -> bool:
+        return self.options.device == "cpu"
 
     def _open_device(self) -> Any:
         """The device; E509 if it is not there."""
@@ -76,12 +81,24 @@ def uploaded(values: Any, device: Any) -> Any:
     return tensor
 
 
-def fetching(vectors: Any) -> Callable[[], Float32s]:
-    """Begins to copy float32[n, dimensions] from the device; what is returned waits for it."""
+def begun(device: Any) -> Any:
+    """A mark in the device's queue, from which `fetching` counts its seconds; None on the CPU."""
+    import torch
+
+    if device.type != "cuda":
+        return None
+    mark = torch.cuda.Event(enable_timing=True)
+    mark.record()
+    return mark
+
+
+def fetching(vectors: Any, start: Any, meter: Meter) -> Callable[[], Float32s]:
+    """Begins to copy float32[n, dimensions] from the device; what is returned waits for it. start: the mark of `begun`."""
     import torch
 
     if vectors.device.type != "cuda":
         return vectors.numpy
+    computed = begun(vectors.device)
     there = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
     there.copy_(vectors, non_blocking=True)
     done = torch.cuda.Event()
@@ -89,6 +106,7 @@ def fetching(vectors: Any) -> Callable[[], Float32s]:
 
     def wait() -> Float32s:
         done.synchronize()
+        meter.add(seconds=start.elapsed_time(computed) / 1000)
         found: Float32s = there.numpy()
         return found
 

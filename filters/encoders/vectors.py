@@ -4,7 +4,8 @@
 
 Every vector that a head sees has been rounded to float16 and back, whether it comes from the cache, from the step before or
 from the encoder just now: a run that finds everything and a run that finds nothing give equal scores, if the encoder
-gives equal vectors. Rounding moves a value of a unit vector by at most 2⁻¹² of itself.
+gives equal vectors. Rounding moves a value of a unit vector by at most 2⁻¹¹ of itself, or
+2⁻²⁵ where it is below 2⁻¹⁴.
 
 Steps of one process share encoders and vectors by recipe and cache (`shared`), so two heads on one encoder encode once.
 Batches may come from several threads: looking up and keeping take turns, and encoding does too unless the encoder is
@@ -30,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from curate.core.stage import Work
 from curate.core.text.content import prefix_keys
 from filters.encoders.cache import Index, Recipe, Snapshot, recipe_of, write_recipe
 from filters.encoders.encoder import Encoded, Encoder, first_characters
@@ -130,6 +132,10 @@ class Vectors:
         if len(first) == len(keys):
             return Encoded(vectors, rows.n_tokens, rows.truncated | cut)
         return Encoded(vectors[place], rows.n_tokens[place], rows.truncated[place] | cut)
+
+    def worked(self) -> dict[str, Work]:
+        """The encoder's name → what it did since somebody asked last, for whoever's vectors."""
+        return {self._encoder.name: self._encoder.meter.take()}
 
     def _memory(self, caller: Counter[str]) -> list[tuple[Index, Rows]]:
         """What may be found beside the snapshot: of the unit, or of the batch that this thread is at. Where a caller comes

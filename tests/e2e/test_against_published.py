@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curate.core.commit import checksum_of
 from curate.core.errors import CurateError
 from curate.running.task import Worker
 from curate.views.documents import Documents
@@ -110,6 +111,18 @@ def test_explain_shows_a_published_survivor(grown: Place) -> None:
     shown = grown.curate("explain", "new", "near/12")
     assert "of an index that cannot be read" in shown.out
     assert shown.code == 0
+    # Another index in its place has other documents under the same numbers.
+    shutil.copytree(grown / "index/new-near", grown / "index/old-near")
+    pairs = ("dedup", "pairs", "new", "--step", "near")
+    for command in (("explain", "new", "near/12"), pairs, (*pairs, "--id", "near/12")):
+        shown = grown.curate(*command)
+        shown.failed_with("R301", exit_code=1)
+        both = [checksum_of(grown / f"index/{name}/index.json") for name in ("new-near", "gone")]
+        assert (
+            f"index/old-near is another index than when the run was planned: it has the checksum {both[0]}"
+            in shown.err
+        )
+        assert f"the run knows {both[1]}" in shown.err.replace("\n", " ")
 
 
 def test_published_twins_are_named_where_pairs_are_shown(grown: Place) -> None:

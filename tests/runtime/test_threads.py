@@ -205,7 +205,14 @@ def test_cores_are_shared_out_as_far_as_memory_reaches() -> None:
 def test_the_last_units_get_the_cores_of_idle_workers(tmp_path: Path) -> None:
     def threads(workers: int, busy: int, waiting: int, share: Share | None) -> int:
         executor = LocalExecutor(
-            tmp_path, workers=workers, threads=1, retries=0, environment={}, scratch=tmp_path, share=share
+            tmp_path,
+            logs=tmp_path,
+            workers=workers,
+            threads=1,
+            retries=0,
+            environment={},
+            scratch=tmp_path,
+            share=share,
         )
         executor._processes = [cast("Any", SimpleNamespace(unit=unit)) for unit in range(busy)]
         return executor._threads_of(waiting)
@@ -222,7 +229,7 @@ def test_phases_that_need_gpus_have_a_worker_for_each(
 ) -> None:
     """Workers beyond the GPUs wait for other phases; one that is lost is replaced under its number."""
     executor = LocalExecutor(
-        tmp_path, workers=4, threads=1, retries=0, environment={}, scratch=tmp_path, gpus=2
+        tmp_path, logs=tmp_path, workers=4, threads=1, retries=0, environment={}, scratch=tmp_path, gpus=2
     )
 
     def start(number: int) -> None:

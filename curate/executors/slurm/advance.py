@@ -29,7 +29,8 @@ from curate.executors.slurm.state import (
     write_tasks,
 )
 from curate.planning.fingerprints import finished_units, unit_fingerprints
-from curate.running.run import PhaseWork, close_phase, is_needless, locked_outputs, open_phase, publish
+from curate.running.locks import locked_outputs
+from curate.running.run import PhaseWork, close_phase, is_needless, open_phase, publish
 from curate.running.task import Worker
 
 #: Units of a task where one takes milliseconds. As many are done at once, without a wait in the queue.
@@ -90,7 +91,7 @@ def _do_here(folder: RunFolder, phase: Phase, pending: Mapping[int, int]) -> Non
     """Do units that take milliseconds in this process."""
     worker = Worker(folder.root)
     try:
-        worker.run(phase.name, sorted(pending), 0, lambda rows, size: None)
+        worker.run(phase.name, sorted(pending), 0, lambda *_: None)
     finally:
         worker.close()
 
@@ -105,7 +106,7 @@ def _submit(plan: Plan, folder: RunFolder, phase: Phase, settings: Settings, wor
     jobs = settings.slurm.section(section_of(phase))
     tasks = pack(work.pending, _number_of_tasks(phase, jobs, settings, work.pending))
     name = write_tasks(folder, phase.name, tasks)
-    at = Place(str(folder.root), os.getcwd(), plan.name, job_name(folder))
+    at = Place(str(folder.root), os.getcwd(), plan.name, job_name(folder), str(folder.beside))
     longest = max(sum(work.pending[unit] for unit in task) for task in tasks)
     needs = needs_of(phase, jobs, settings.estimates.get(phase.name), longest / max(1, work.size))
     (folder.logs / "slurm").mkdir(parents=True, exist_ok=True)

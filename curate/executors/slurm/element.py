@@ -19,6 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from curate.core.objects import Place, as_place
+
 if TYPE_CHECKING:
     from curate.core.errors import CurateError
     from curate.core.layout import RunFolder
@@ -53,7 +55,7 @@ def main() -> None:
     verbs = parser.add_subparsers(dest="verb", required=True)
     work, stopped, advance = (verbs.add_parser(name) for name in ("work", "ended", "advance"))
     for verb in (work, stopped, advance):
-        verb.add_argument("root", type=Path)
+        verb.add_argument("root", type=as_place)
     for verb in (work, stopped):
         verb.add_argument("tasks")
         verb.add_argument("task", type=int)
@@ -70,7 +72,7 @@ def main() -> None:
     sys.exit(_advance(given.root, given.phase))
 
 
-def _work(root: Path, tasks: str, task: int, scratch: Path, threads: int, warned: _Warned) -> int:
+def _work(root: Place, tasks: str, task: int, scratch: Path, threads: int, warned: _Warned) -> int:
     from curate.kernels import use_kernel_cache
 
     use_kernel_cache()
@@ -101,7 +103,7 @@ def _work(root: Path, tasks: str, task: int, scratch: Path, threads: int, warned
             for unit in pending:
                 if warned.yes:
                     return LATER
-                worker.run(phase, [unit], task, lambda rows, size: None)
+                worker.run(phase, [unit], task, lambda *_: None)
         finally:
             worker.close()
     except CurateError as cause:
@@ -116,7 +118,7 @@ def _work(root: Path, tasks: str, task: int, scratch: Path, threads: int, warned
     return _fail(folder, phase, task, failure)
 
 
-def _scratch(root: Path, given: Path) -> Path:
+def _scratch(root: Place, given: Path) -> Path:
     """`local_tmp` of the plan if it has one, else the folder that the batch script made and will remove."""
     from curate.running.saved_run import load_run
     from curate.running.task import scratch_base
@@ -140,7 +142,7 @@ def _fail(folder: RunFolder, phase: str, task: int, failure: CurateError) -> int
     return 1
 
 
-def ended(root: Path, tasks: str, task: int, status: int, late: bool) -> int:
+def ended(root: Place, tasks: str, task: int, status: int, late: bool) -> int:
     """Back to the queue, or a failure in words. A task goes back as long as it gets units done, else `retries` times."""
     from curate.core.errors import error
     from curate.core.layout import RunFolder
@@ -191,7 +193,7 @@ def _killed(status: int) -> str:
     return f"ended with status {status}"
 
 
-def _left(root: Path, phase: str, units: list[int]) -> int:
+def _left(root: Place, phase: str, units: list[int]) -> int:
     """How many units of a task are not done."""
     from curate.core.layout import RunFolder
     from curate.planning.fingerprints import pending_units
@@ -220,14 +222,15 @@ def _went_on(folder: RunFolder, phase: str) -> bool:
     return False
 
 
-def _advance(root: Path, phase: str) -> int:
+def _advance(root: Place, phase: str) -> int:
     """End a phase and submit the next."""
     from curate.core.errors import CurateError, system_error
     from curate.core.layout import RunFolder
     from curate.diagnostics import render
     from curate.executors.slurm.advance import advance
     from curate.executors.slurm.state import read_settings
-    from curate.running.run import locked, record_failure
+    from curate.running.locks import locked
+    from curate.running.run import record_failure
     from curate.running.saved_run import load_run
 
     folder = RunFolder(root)

@@ -29,7 +29,8 @@ from curate.kernels import kernel_environment
 from curate.planning.rates import rates_file, read_rates
 from curate.planning.session import Request, Session, prepare
 from curate.running.driver import compile_kernels
-from curate.running.run import lay_out, locked, passes_pending, record_failure, start_anew
+from curate.running.locks import locked
+from curate.running.run import lay_out, passes_pending, record_failure, start_anew
 
 
 def run_on_slurm(request: Request, *, tasks: int | None, wait: bool) -> bool:
@@ -79,7 +80,7 @@ def _ask_slurm(session: Session) -> None:
     slurm = session.loaded.config.execution.slurm
     estimates = _estimates(plan, session.compiled.manifest)
     client.max_array_size()
-    at = Place("/", "/", plan.name, job_name(session.folder))
+    at = Place("/", "/", plan.name, job_name(session.folder), "/")
     seen = set()
     for phase in plan.phases:
         section = section_of(phase)
@@ -175,7 +176,7 @@ def _mend(session: Session, folder: RunFolder) -> None:
     submission = read_submission(folder)
     if submission is None or submission.advance in live or not live:
         return
-    at = Place(str(folder.root), os.getcwd(), session.compiled.plan.name, job_name(folder))
+    at = Place(str(folder.root), os.getcwd(), session.compiled.plan.name, job_name(folder), str(folder.beside))
     arrays = [a.job for a in submission.arrays if a.job in live]
     if not arrays:
         return

@@ -70,7 +70,7 @@ class Submission:
 
 def place(folder: RunFolder) -> Path:
     """`slurm/` of a run folder."""
-    return folder.root / "slurm"
+    return folder.beside / "slurm"
 
 
 def job_name(folder: RunFolder) -> str:
