@@ -52,6 +52,7 @@ def stages(
     tasks: ranks of a phase at most. overrides: `key.path=value`, as `--set` takes them. update: take in changed inputs.
     Raises `CurateError` for every fault of the config at once, and R302 if the folder is in use.
     """
+    from curate.executors.slurm.follow import refuse_if_queued
     from curate.planning.session import Request, prepare
     from curate.running.driver import compile_kernels
     from curate.running.run import lay_out, locked, passes_pending
@@ -61,6 +62,7 @@ def stages(
     )
     folder = prepare(request).folder
     with locked(folder):
+        refuse_if_queued(folder)
         session = prepare(request)
         plan, manifest = session.compiled.plan, session.compiled.manifest
         lay_out(plan, manifest, folder)

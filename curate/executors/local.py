@@ -11,6 +11,7 @@ takes a whole task, as a cluster node would. Where fewer tasks are left than wor
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
 import shutil
@@ -101,6 +102,9 @@ class LocalExecutor:
     """Runs phases with `workers` processes of `threads` threads. Use as a context manager: leaving it ends them.
 
     gpus: that phases which need some may share, one worker for as many as a phase needs; worker n takes GPU n.
+    devices: names of GPUs, of which each worker sees only as many as a phase needs; None: all see what this process sees.
+    stop: asked before a unit is begun; once it says yes, units in hand are finished and the rest is left.
+    label: begins the names of the workers' logs.
     share: what units that are fewer than workers may use more of; None: every unit has just `threads`.
     scratch: a folder for the workers' scratch files, of this run alone. A killed worker leaves its files there, so it is
     emptied at the start and removed at the end; the run's lock must be held.
@@ -117,6 +121,9 @@ class LocalExecutor:
         scratch: Path,
         gpus: int = 0,
         share: Share | None = None,
+        devices: Sequence[str] | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        label: str = "worker",
     ) -> None:
         self._root = root
         self._workers = workers
@@ -126,6 +133,10 @@ class LocalExecutor:
         self._environment = dict(environment)
         self._scratch = scratch
         self._gpus = gpus
+        self._devices = devices
+        self._each = 0
+        self._stop = stop
+        self._label = label
         self._most = workers
         self._selector = selectors.DefaultSelector()
         self._processes: list[_Process] = []
@@ -147,11 +158,17 @@ class LocalExecutor:
         self, phase: Phase, tasks: Sequence[Sequence[int]], listener: Listener, describe: Describe
     ) -> None:
         """Do every unit of these tasks, or raise the first failure. describe: what to say about a unit in an error."""
-        need = int(phase.resources.get("gpus", 0))
+        self._each = need = math.ceil(phase.resources.get("gpus", 0))
         self._most = min(self._workers, max(1, self._gpus // need)) if need else self._workers
         waiting = deque((number, deque(units)) for number, units in enumerate(tasks))
         attempts: dict[int, int] = {}
         while waiting or any(p.unit is not None or p.todo for p in self._processes):
+            if self._stop():
+                waiting.clear()
+                for worker in self._processes:
+                    worker.todo.clear()
+                if all(p.unit is None for p in self._processes):
+                    return
             self._fill(waiting)
             for worker in list(self._processes):
                 self._feed(phase.name, worker, waiting)
@@ -172,10 +189,13 @@ class LocalExecutor:
     def _start(self, number: int) -> None:
         logs = self._root / "logs"
         logs.mkdir(exist_ok=True)
-        log = logs / f"worker-{os.getpid()}-{self._started}.log"
+        log = logs / f"{self._label}-{os.getpid()}-{self._started}.log"
         self._started += 1
         threads = str(self._threads)
         limits = {**dict.fromkeys(THREAD_LIMITS, threads), **ALLOCATOR, WORKER: str(number)}
+        if self._devices is not None and self._each:
+            own = self._devices[number * self._each : (number + 1) * self._each]
+            limits |= {"CUDA_VISIBLE_DEVICES": ",".join(own), WORKER: "0"}
         command = [sys.executable, "-m", "curate.executors.worker", str(self._root)]
         with log.open("ab") as file:
             process = subprocess.Popen(

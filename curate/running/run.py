@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
 
-from curate.config.model import RayCluster
+from curate.config.execution import RayCluster
 from curate.core.commit import Done, compact, consume, forget, read_counters, write_atomically
 from curate.core.errors import CurateError, error
 from curate.core.layout import RUN_NAMES, RunFolder

@@ -85,8 +85,16 @@ def test_the_bytes_of_a_local_run_and_nothing_twice(cluster: Cluster, tmp_path: 
     place.run().failed_with("R302", exit_code=1)
     on_slurm(place, "--set", "steps.young.select=n > 2").failed_with("R302", exit_code=1)
 
+    elsewhere = place.curate("status", "../work/runs/job", "--json")  # by whatever name the folder is called
+    assert elsewhere.json["queue"]["jobs"] == sorted(queued, key=int)
+
+    lost = submission(place)["advance"]
+    cluster.ask("scancel", lost)  # the job that would go on: another takes its place
     joined = on_slurm(place, "--wait")  # joins: what is queued goes on, nothing is submitted beside it
     joined.succeeded()
+    afters = {p.name.split(".")[1] for p in (place / "runs/job/logs/slurm").glob("after-pass1.*.log")}
+    assert len(afters) == 1
+    assert lost not in afters
     assert "the books balance" in joined.out
     assert published(place / "out/all") == expected
     assert strays_of(place) == []
