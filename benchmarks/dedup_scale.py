@@ -1,7 +1,7 @@
 """Link and cluster on band records made directly: CPU seconds and memory of 1 million to 1 billion documents.
 
     python benchmarks/dedup_scale.py --documents 100000000
-    python benchmarks/dedup_scale.py --documents 1000000000 --direct
+    python benchmarks/dedup_scale.py --documents 1000000000 --direct --edges scratch/edges
 
 14 bands. A fifth of the documents are copies of an earlier one and keep three quarters of its bands; in one band a
 million documents (at most a tenth of all) have the same key. Every key is a function of document and band, so the
@@ -9,9 +9,11 @@ records of a partition are made when it is linked, and none of them is ever on d
 
 --direct   the clusters read those edges; without it they go through the cluster phase, which writes 36 bytes an edge to
            its scratch, as a run does
+--edges    a file that keeps the edges; where it is there already, `link` is left out and they are read from it
 
 CPU seconds are those of `link` and `cluster`, the making of records left out; one process, one thread. Memory is
-`RssAnon` of /proc/self/status, looked at every 20 ms: memory that is no page of a memory-mapped file. The records
+`RssAnon` of /proc/self/status, looked at every 20 ms: memory that is no page of a memory-mapped file; `mapped` are the
+sizes of the files that are mapped at one time, whether their pages are in memory or not. The records
 that are made are in shared memory, which it leaves out too, because in a run they come from files.
 """
 
@@ -39,8 +41,9 @@ sys.path.insert(0, str(ROOT))
 from curate.core.stage import Context, ReduceUnit  # noqa: E402  # after the path is set
 from curate.core.text.memory import inlined, kernel  # noqa: E402  # after the path is set
 from dedup.clusters import Cluster, components  # noqa: E402  # after the path is set
+from dedup.edge_file import EdgeBatch  # noqa: E402  # after the path is set
 from dedup.link import Link  # noqa: E402  # after the path is set
-from dedup.numbering import EdgeBatch, Scratch  # noqa: E402  # after the path is set
+from dedup.numbering import Scratch  # noqa: E402  # after the path is set
 from dedup.records import VERIFIED  # noqa: E402  # after the path is set
 
 BANDS = 14
@@ -101,9 +104,13 @@ def _records(numbers, count, band, crowd, doc, key, rank, ranked):  # type: igno
 
 
 @kernel
-def _ranks(numbers, out):  # type: ignore[no-untyped-def]  # numba infers
-    for i in range(numbers.size):
-        out[i] = _rank(numbers[i])
+def _edges(pairs, ranked, doc, other, rank, other_rank):  # type: ignore[no-untyped-def]  # numba infers
+    for i in range(doc.size):
+        one, two = np.int64(pairs[i, 0]), np.int64(pairs[i, 1])
+        doc[i] = one // SHARD << 32 | one % SHARD
+        other[i] = two // SHARD << 32 | two % SHARD
+        rank[i] = _rank(one) if ranked else 0
+        other_rank[i] = _rank(two) if ranked else 0
 
 
 class EdgeNumbers:
@@ -111,7 +118,10 @@ class EdgeNumbers:
 
     def __init__(self, path: Path, ranked: bool) -> None:
         self._path, self._ranked = path, ranked
-        self._file = path.open("wb")
+        self._unfinished = path.with_name(f"{path.name}.unfinished")
+
+    def open(self) -> None:
+        self._file = self._unfinished.open("wb")
 
     def append(self, record: pa.RecordBatch) -> None:
         pair = np.empty((record.num_rows, 2), np.uint32)
@@ -120,21 +130,24 @@ class EdgeNumbers:
             pair[:, side] = (doc >> 32) * SHARD + (doc & 0xFFFFFFFF)
         pair.tofile(self._file)
 
+    @property
+    def there(self) -> bool:
+        return self._path.exists()
+
     def close(self) -> None:
         self._file.close()
+        self._unfinished.rename(self._path)
 
     def __iter__(self) -> Iterator[EdgeBatch]:
+        unmeasured = np.zeros(BATCH, np.float32)
         with self._path.open("rb") as file:
             while True:
-                pair = np.fromfile(file, np.uint32, 2 * BATCH).reshape(-1, 2).astype(np.int64)
+                pair = np.fromfile(file, np.uint32, 2 * BATCH).reshape(-1, 2)
                 if not len(pair):
                     return
-                doc, other = (pair[:, side] // SHARD << 32 | pair[:, side] % SHARD for side in (0, 1))
-                ranks = np.zeros((2, len(pair)), np.int64)
-                if self._ranked:
-                    for side in (0, 1):
-                        _ranks(np.ascontiguousarray(pair[:, side]), ranks[side])
-                yield EdgeBatch(doc, other, ranks[0], ranks[1], np.zeros(len(pair), np.float32))
+                columns = np.empty((4, len(pair)), np.int64)
+                _edges(pair, self._ranked, *columns)
+                yield EdgeBatch(*columns, unmeasured[: len(pair)])
 
     def records(self) -> Iterator[pa.RecordBatch]:
         for batch in self:
@@ -142,17 +155,25 @@ class EdgeNumbers:
 
 
 class Memory:
-    """The most anonymous memory of this process since `since()`, in GB."""
+    """The most anonymous memory of this process since `since()`, and the most mapped from files of a folder, in GB.
 
-    def __init__(self) -> None:
-        self._most = 0.0
+    linked: the most anonymous memory of a unit of `link`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._most = self.mapped = self.linked = 0.0
+        self._folder = str(folder)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
     def _watch(self) -> None:
+        looks = 0
         while not self._stopped.wait(0.02):
             self._most = max(self._most, anonymous())
+            looks += 1
+            if looks % 50 == 0:  # a mapping stays for long, and the list of them takes a millisecond
+                self.mapped = max(self.mapped, mapped_from(self._folder))
 
     def since(self) -> None:
         self._most = anonymous()
@@ -174,6 +195,16 @@ def anonymous() -> float:
     raise OSError("/proc/self/status has no RssAnon")
 
 
+def mapped_from(folder: str) -> float:
+    """Sizes of this process's mappings of files in a folder, removed ones too, in GB."""
+    total = 0
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if folder in line:
+            first, last = line.split(maxsplit=1)[0].split("-")
+            total += int(last, 16) - int(first, 16)
+    return total / 1e9
+
+
 def shared(length: int, dtype: Any) -> np.ndarray[Any, Any]:
     """An array in shared memory, which is not anonymous memory; gone with the process."""
     return np.frombuffer(mmap.mmap(-1, max(1, length) * np.dtype(dtype).itemsize), dtype)
@@ -183,17 +214,19 @@ def shared(length: int, dtype: Any) -> np.ndarray[Any, Any]:
 @click.option("--documents", "count", default=1_000_000, show_default=True)
 @click.option("--keep", type=click.Choice(["first", "longest"]), default="first", show_default=True)
 @click.option("--direct", is_flag=True, help="Cluster without the copy of the edges that a run makes.")
-def scale(count: int, keep: str, direct: bool) -> None:
+@click.option("--edges", type=click.Path(dir_okay=False, path_type=Path), help="File that keeps the edges.")
+def scale(count: int, keep: str, direct: bool, edges: Path | None) -> None:
     """Link and cluster on records made directly, without verification."""
     ranked = keep == "longest"
     scratch = Path(tempfile.mkdtemp())
     try:
-        _scale(count, ranked, direct, scratch)
+        written = EdgeNumbers(edges or scratch / "edges", ranked)
+        _scale(count, ranked, direct, scratch, written)
     finally:
         shutil.rmtree(scratch)
 
 
-def _scale(count: int, ranked: bool, direct: bool, scratch: Path) -> None:
+def _scale(count: int, ranked: bool, direct: bool, scratch: Path, written: EdgeNumbers) -> None:
     print(f"{count:,} documents, {BANDS} bands, keep: {'longest' if ranked else 'first'}\n", flush=True)
     counts: Counter[str] = Counter()
     unit = ReduceUnit(
@@ -203,7 +236,43 @@ def _scale(count: int, ranked: bool, direct: bool, scratch: Path) -> None:
     link = Link(10**9, None)
     names = ["doc", "key", "rank"][: 3 if ranked else 2]
     _warm(link, context, names, ranked)
-    counts.clear()
+    memory = Memory(scratch)
+    seconds = 0.0
+    if not written.there:
+        counts.clear()
+        seconds = _link(link, context, names, count, ranked, written, memory)
+        print(f"{counts['edges']:,} edges\n")
+    print(
+        "| phase | CPU s | µs a document | most anonymous memory, GB | most mapped, GB |\n|---|---|---|---|---|"
+    )
+    if seconds:
+        print(f"| link | {seconds:.2f} | {seconds / count * 1e6:.2f} | {memory.linked:.2f} | |", flush=True)
+    memory.since()
+    start = time.process_time()
+    if direct:
+        found = components(written, Scratch(scratch))
+        clustered = sum(len(part.doc) for part in found.parts())
+    else:
+        cluster = Cluster(star=False, measured=False, groups=None)
+        clustered = sum(r.num_rows for r, _ in cluster.reduce(written.records(), context))
+    clustering = time.process_time() - start
+    figures = f"{clustering:.2f} | {clustering / count * 1e6:.2f} | {memory.most:.2f} | {memory.mapped:.2f}"
+    print(f"| cluster | {figures} |")
+    total = seconds + clustering
+    print(f"| both | {total:.2f} | {total / count * 1e6:.2f} | | |\n\n{clustered:,} documents in clusters")
+    memory.stop()
+
+
+def _link(
+    link: Link,
+    context: Context,
+    names: list[str],
+    count: int,
+    ranked: bool,
+    written: EdgeNumbers,
+    memory: Memory,
+) -> float:
+    """Writes all edges; CPU seconds that linking took."""
     parts = 1 << max(0, (count // PARTITION).bit_length())
     # A partition holds its share, some more by chance, and perhaps the crowd.
     capacity = count // parts + count // parts // 50 + 10_000 + min(1_000_000, count // 10)
@@ -211,9 +280,8 @@ def _scale(count: int, ranked: bool, direct: bool, scratch: Path) -> None:
     numbers = shared(parts * capacity, np.uint32)
     doc, key = shared(capacity, np.int64), shared(capacity, np.uint64)
     rank = shared(capacity if ranked else 1, np.int64)
-    written = EdgeNumbers(scratch / "edges", ranked)
-    memory = Memory()
-    seconds, records, most = 0.0, 0, 0.0
+    written.open()
+    seconds, records = 0.0, 0
     for band in range(BANDS):
         filled = np.zeros(parts, np.int64)
         shift = 64 - (parts.bit_length() - 1)
@@ -227,7 +295,7 @@ def _scale(count: int, ranked: bool, direct: bool, scratch: Path) -> None:
             start = time.process_time()
             edges = [record for record, _ in link.reduce(iter([batch]), context)]
             seconds += time.process_time() - start
-            most = max(most, memory.most)
+            memory.linked = max(memory.linked, memory.most)
             records += rows
             for record in edges:
                 written.append(record)
@@ -235,26 +303,8 @@ def _scale(count: int, ranked: bool, direct: bool, scratch: Path) -> None:
         if count >= 100_000_000:
             print(f"band {band}: {seconds:.0f} s", file=sys.stderr, flush=True)
     written.close()
-    del doc, key, rank, numbers, columns, batch
-    print(f"{records:,} records in {parts} partitions a band, {counts['edges']:,} edges\n")
-    print(
-        "| phase | CPU s | µs a document | ns a record | most anonymous memory, GB |\n|---|---|---|---|---|"
-    )
-    linking = f"{seconds:.2f} | {seconds / count * 1e6:.2f} | {seconds / records * 1e9:.0f}"
-    print(f"| link | {linking} | {most:.2f} |", flush=True)
-    memory.since()
-    start = time.process_time()
-    if direct:
-        found = components(written, Scratch(scratch))
-        clustered = sum(len(part.doc) for part in found.parts())
-    else:
-        cluster = Cluster(star=False, measured=False, groups=None)
-        clustered = sum(r.num_rows for r, _ in cluster.reduce(written.records(), context))
-    clustering = time.process_time() - start
-    print(f"| cluster | {clustering:.2f} | {clustering / count * 1e6:.2f} | | {memory.most:.2f} |")
-    total = seconds + clustering
-    print(f"| both | {total:.2f} | {total / count * 1e6:.2f} | | |\n\n{clustered:,} documents in clusters")
-    memory.stop()
+    print(f"{records:,} records in {parts} partitions a band, {seconds / records * 1e9:.0f} ns a record")
+    return seconds
 
 
 def _warm(link: Link, context: Context, names: list[str], ranked: bool) -> None:

@@ -31,6 +31,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -65,8 +66,23 @@ class Case:
 
 
 def kill_daemon(root: Path) -> None:
-    """The slurmd of a node goes, its tasks live on: Slurm gives the node up and starts their twins elsewhere."""
+    """A node is gone at once: its slurmd, then what watches over its tasks, then these; Slurm starts their twins elsewhere."""
     os.kill(int((CLUSTER / "run/slurmd-cpu2.pid").read_text()), signal.SIGKILL)
+    own = {b"SLURMD_NODENAME=cpu2", f"SLURM_CONF={CLUSTER}/slurm.conf".encode()}
+    tasks = [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/environ") if own <= {*_bytes(p).split(b"\0")}]
+    stats = [_bytes(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split() for pid in tasks]
+    parents = {int(stat[1]) for stat in stats if stat}
+    watching = [pid for pid in parents if _bytes(Path(f"/proc/{pid}/comm")).startswith(b"slurmstepd")]
+    for pid in (*watching, *tasks):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (OSError, ProcessLookupError):
+        return b""
 
 
 def cancel_one(root: Path) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from curate.core.errors import error
+from curate.core.objects import Place
 from curate.core.text.kernel_sources import LOCATORS
 
 _PACKAGES: Final = ("curate.core", "curate.io", "lid", "filters", "dedup")
@@ -84,7 +85,7 @@ def kernel_environment() -> dict[str, str]:
     return {"NUMBA_CACHE_DIR": str(kernel_cache()), "NUMBA_CACHE_LOCATOR_CLASSES": LOCATORS}
 
 
-def compile_once(root: Path, uses: Iterable[str], environment: Mapping[str, str]) -> None:
+def compile_once(root: Place, uses: Iterable[str], environment: Mapping[str, str]) -> None:
     """Fill the cache for the steps of a run, in a process of its own, unless that was done; workers then only load.
 
     root: the run folder, whose plan names the steps' options. uses: the word definition and the steps' `use:` names.
@@ -100,8 +101,9 @@ def compile_once(root: Path, uses: Iterable[str], environment: Mapping[str, str]
     mark.touch()
 
 
-def fill(root: Path) -> None:
-    """Run the core's kernels, and the steps of a plan that read only the text, on a tiny batch."""
+def fill(root: Place) -> None:
+    """Run the core's kernels, and the steps of a plan that read only the text, on a tiny batch; not those that say `WARM =
+    False`: a language model would be asked, and paid, for nothing."""
     from curate.core.errors import CurateError
     from curate.core.stage import Annotator, Context, Job
     from curate.core.text.warm import compile_kernels
@@ -112,7 +114,7 @@ def fill(root: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         context = Context(models=Path(plan.models), scratch=Path(scratch), offline=plan.offline)
         built = [build_step(s.use, s.options) for s in plan.steps]
-        steps = [step for step in built if isinstance(step, Annotator)]
+        steps = [step for step in built if isinstance(step, Annotator) and getattr(step, "WARM", True)]
         compile_kernels(words=plan.words, passages=plan.passages)
         for job in built:
             if isinstance(job, Job):
@@ -124,4 +126,6 @@ def fill(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    fill(Path(sys.argv[1]))
+    from curate.core.objects import as_place
+
+    fill(as_place(sys.argv[1]))

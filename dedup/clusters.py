@@ -16,15 +16,18 @@ doc) on: one that is not removed yet survives, and removes those that an edge jo
 edge to its own survivor, and which one it is does not depend on the order of edges either.
 
 Documents are numbered densely first (`dedup.numbering`). Union-find (Tarjan 1975) halves paths and hangs the worse root
-under the better, so the root *is* the survivor and the answer is the same for any order. In all, 8 arrays of a number
-for each document of an edge, 56 bytes, lie on local scratch, and the edges themselves: 36 bytes each. Stars need 16 bytes
-more for an edge, and 24 for a document while they are made.
+under the better, so the root *is* the survivor and the answer is the same for any order.
+
+Numbers: on local scratch lie arrays for the documents that have an edge, of 32 bits each while there are fewer than 2³² of
+them: survivor, partner, size and row, 16 bytes; 4 for similarities and 4 for the smallest document of a cluster, if
+similarities or ranks differ, and 8 for ranks until the survivors are known, 24 at most. Stars need 24 more until then,
+and 8 bytes an edge. The edges themselves have 36 bytes, less what all of a part have in common: 16 with `verify: none`.
+What one pass goes through at random are two of the arrays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -33,14 +36,17 @@ import pyarrow as pa
 
 from curate.core.stage import Context, Reduce
 from curate.core.text.memory import inlined, kernel
+from dedup.edge_file import EdgeBatch, EdgeFile
 from dedup.index import Published
-from dedup.numbering import EdgeBatch, Index, Scratch
+from dedup.numbering import Documents, Index, Numbers, Scratch
 from dedup.records import FOUND, Emitted, first_old, group_of, looked_up, named
 
 Int64s = npt.NDArray[np.int64]
 
 #: Documents that go on at a time.
 _AT_ONCE: Final = 1 << 21
+#: Edges whose documents are looked at before the first of them is worked on; two cache lines of each in a core's first.
+_AHEAD: Final = 128
 #: Bits of a rank to sort by at a time; six times as many are 66.
 _DIGIT: Final = 11
 
@@ -62,33 +68,48 @@ class Clusters(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """What is known about every document that has an edge, by number; survivor, smallest and partner are numbers too."""
+    """What is known about every document that has an edge, by number; survivor, smallest and partner are numbers too.
 
-    docs: Int64s
-    survivor: Int64s
-    size: Int64s
-    smallest: Int64s
-    partner: Int64s
-    similarity: npt.NDArray[np.float32]
+    size and smallest: of a cluster, at the number of its survivor; no smallest where that is the survivor itself.
+    similarity: to the partner, or no array and `alike` for all of them.
+    """
+
+    docs: Documents
+    survivor: Numbers
+    size: Numbers
+    smallest: Numbers | None
+    partner: Numbers
+    similarity: npt.NDArray[np.float32] | None
+    alike: float
 
     @property
     def removed(self) -> int:
         """How many documents another one survives."""
         return len(self.survivor) - int(np.count_nonzero(self.size))
 
+    @property
+    def clusters(self) -> int:
+        """How many clusters have two documents or more."""
+        parts = (self.size[start : start + _AT_ONCE] for start in range(0, len(self.size), _AT_ONCE))
+        return sum(int(np.count_nonzero(part > 1)) for part in parts)
+
     def parts(self, at_once: int = _AT_ONCE) -> Iterator[Clusters]:
         """Documents of clusters of two or more, ascending, of at most so many documents at a time."""
         for start in range(0, len(self.docs), at_once):
             root = self.survivor[start : start + at_once]
-            several = np.flatnonzero(self.size[root] > 1)
-            root, number = root[several], several + start
+            size = self.size[root]
+            several = np.flatnonzero(size > 1)
+            root, number = root[several], (several + start).astype(root.dtype)
+            partner = self.partner[number]
+            survivor = self.docs.of(root)
+            similarity = self.similarity[number] if self.similarity is not None else np.float32(self.alike)
             yield Clusters(
-                self.docs[number],
-                self.docs[self.smallest[root]],
-                self.size[root],
-                self.docs[root],
-                self.docs[self.partner[number]],
-                self.similarity[number],
+                self.docs.of(number),
+                survivor if self.smallest is None else self.docs.of(self.smallest[root]),
+                size[several].astype(np.int64),
+                survivor,
+                self.docs.of(partner),
+                np.where(partner == root, similarity, np.float32(np.nan)),
             )
 
 
@@ -96,43 +117,44 @@ def components(batches: Iterable[EdgeBatch], scratch: Scratch | None = None) -> 
     """Connected components. batches are gone through several times, so they must be a sequence or a file."""
     scratch = scratch or Scratch()
     index = Index(batches, scratch)
-    parent = scratch.array(len(index), np.int64, 0)
+    parent = scratch.array(len(index), index.number, 0)
     for start in range(0, len(index), _AT_ONCE):  # an array of all of them would be in memory
         parent[start : start + _AT_ONCE] = np.arange(start, min(start + _AT_ONCE, len(index)))
-    rank = scratch.array(len(index), np.int64, 0)
+    rank = scratch.array(len(index) if index.ranked else 0, np.int64, 0)
     for one, other, batch in _numbered(batches, index):
-        rank[one], rank[other] = batch.rank, batch.other_rank
+        if index.ranked:
+            rank[one], rank[other] = batch.rank, batch.other_rank
         _unite(one, other, rank, parent)
+    del rank
     _flatten(parent)
     return _described(index, parent, batches, scratch)
 
 
 def stars(batches: Iterable[EdgeBatch], scratch: Scratch | None = None) -> Decided:
-    """A star around each survivor. Every edge stands on scratch in both directions, 16 bytes."""
+    """A star around each survivor. Every edge stands on scratch in both directions, 8 bytes (16 where numbers are int64)."""
     scratch = scratch or Scratch()
     index = Index(batches, scratch)
-    rank = scratch.array(len(index), np.int64, 0)
+    rank = scratch.array(len(index) if index.ranked else 0, np.int64, 0)
     ends = scratch.array(len(index) + 1, np.int64, 0)
     for one, other, batch in _numbered(batches, index):
-        rank[one], rank[other] = batch.rank, batch.other_rank
+        if index.ranked:
+            rank[one], rank[other] = batch.rank, batch.other_rank
         _degrees(one, other, ends)
+    order = _best_first(rank, index.number, scratch)
+    del rank
     _add_up(ends)
-    free, near = scratch.array(len(index), np.int64, 0), scratch.array(int(ends[-1]), np.int64, 0)
-    free[:] = ends[:-1]
+    near = scratch.array(int(ends[-1]), index.number, 0)
     for one, other, _ in _numbered(batches, index):
-        _adjacent(one, other, free, near)
-    survivor = scratch.array(len(index), np.int64, -1)
-    _remove(_best_first(rank, free, scratch), ends, near, survivor)
-    del ends, free, near
+        _adjacent(one, other, ends, near)
+    survivor = scratch.array(len(index), index.number, len(index))
+    _remove(order, ends, near, survivor)
+    del order, ends, near
     return _described(index, survivor, batches, scratch)
 
 
-def _best_first(rank: Int64s, spare: Int64s, scratch: Scratch) -> Int64s:
-    """int64[rank]: numbers by rank, equal ones ascending: radix sort, since `argsort` would answer in plain memory.
-
-    spare: int64[rank], overwritten, and perhaps returned.
-    """
-    order = scratch.array(len(rank), np.int64, 0)
+def _best_first(rank: Int64s, number: npt.DTypeLike, scratch: Scratch) -> Numbers:
+    """number[rank]: numbers by rank, equal ones ascending: radix sort, since `argsort` would answer in plain memory."""
+    order, spare = (scratch.array(len(rank), number, 0) for _ in range(2))
     counts = np.zeros((6, 1 << _DIGIT), np.int64)
     _count_digits(rank, order, counts)
     for digit in np.flatnonzero(np.count_nonzero(counts, axis=1) > 1):
@@ -141,29 +163,40 @@ def _best_first(rank: Int64s, spare: Int64s, scratch: Scratch) -> Int64s:
     return order
 
 
-def _numbered(batches: Iterable[EdgeBatch], index: Index) -> Iterable[tuple[Int64s, Int64s, EdgeBatch]]:
+def _numbered(batches: Iterable[EdgeBatch], index: Index) -> Iterator[tuple[Numbers, Numbers, EdgeBatch]]:
     for batch in batches:
-        yield index.of(batch.doc), index.of(batch.other), batch
+        for part in batch.slices():
+            yield index.of(part.doc), index.of(part.other), part
 
 
-def _described(index: Index, survivor: Int64s, batches: Iterable[EdgeBatch], scratch: Scratch) -> Decided:
-    """survivor: int64[len(index)], numbers of the documents that survive each."""
-    size, smallest = (scratch.array(len(index), np.int64, 0) for _ in range(2))
-    _sizes(survivor, size, smallest)
-    partner = scratch.array(len(index), np.int64, -1)
-    closest = scratch.array(len(index), np.float32, -1)
-    to_survivor = scratch.array(len(index), np.float32, np.nan)
+def _described(index: Index, survivor: Numbers, batches: Iterable[EdgeBatch], scratch: Scratch) -> Decided:
+    """survivor: number[len(index)], numbers of the documents that survive each."""
+    count = len(index)
+    partner = scratch.array(count, index.number, count)
+    similarity = scratch.array(count if index.similarity is None else 0, np.float32, 0)
     for one, other, batch in _numbered(batches, index):
-        _partners(one, other, batch.similarity, survivor, partner, closest, to_survivor)
-    return Decided(index.docs(scratch), survivor, size, smallest, partner, to_survivor)
+        _partners(one, other, batch.similarity, survivor, partner, similarity)
+    size = scratch.array(count, index.number, 0)
+    # Without ranks the first of a cluster survives.
+    smallest = scratch.array(count if index.ranked else 0, index.number, 0)
+    _sizes(survivor, size, smallest)
+    return Decided(
+        index.documents(scratch),
+        survivor,
+        size,
+        smallest if index.ranked else None,
+        partner,
+        similarity if index.similarity is None else None,
+        index.similarity or 0.0,
+    )
 
 
 @kernel
 def _sizes(survivor, size, smallest):  # type: ignore[no-untyped-def]  # numba infers
-    """Documents of each survivor, and the first of them."""
+    """Documents of each survivor, and the first of them, if there is an array for it."""
     for i in range(survivor.size):
         root = survivor[i]
-        if size[root] == 0:
+        if smallest.size and size[root] == 0:
             smallest[root] = i
         size[root] += 1
 
@@ -171,8 +204,18 @@ def _sizes(survivor, size, smallest):  # type: ignore[no-untyped-def]  # numba i
 @kernel
 def _degrees(ones, others, degree):  # type: ignore[no-untyped-def]  # numba infers
     for k in range(ones.size):
-        degree[ones[k] + 1] += 1
-        degree[others[k] + 1] += 1
+        degree[ones[k]] += 1
+        degree[others[k]] += 1
+
+
+@inlined
+def _look(array, ones, others, start):  # type: ignore[no-untyped-def]  # numba infers
+    """Reads what the next edges need. Nothing depends on what is read, so a core waits for many of them at one time; in the
+    work itself each waits for the one before. To be returned, lest the compiler leaves it out."""
+    seen = np.int64(0)
+    for k in range(start, min(start + _AHEAD, ones.size)):
+        seen ^= np.int64(array[ones[k]]) ^ np.int64(array[others[k]])
+    return seen
 
 
 @inlined
@@ -185,13 +228,25 @@ def _root(parent, i):  # type: ignore[no-untyped-def]  # numba infers
 
 @kernel
 def _unite(ones, others, rank, parent):  # type: ignore[no-untyped-def]  # numba infers
+    """rank: of each number, or empty if all are equal."""
+    seen = np.int64(0)
     for k in range(ones.size):
-        a, b = _root(parent, ones[k]), _root(parent, others[k])
+        if k % _AHEAD == 0:
+            seen ^= _look(parent, ones, others, k)
+        a, b = np.int64(parent[ones[k]]), np.int64(parent[others[k]])
         if a == b:
             continue
-        if rank[b] < rank[a] or (rank[b] == rank[a] and b < a):
-            a, b = b, a
-        parent[b] = a
+        a, b = _root(parent, a), _root(parent, b)
+        if a != b:
+            better = b < a
+            if rank.size and rank[a] != rank[b]:
+                better = rank[b] < rank[a]
+            if better:
+                a, b = b, a
+            parent[b] = a
+        parent[ones[k]] = a
+        parent[others[k]] = a
+    return seen
 
 
 @kernel
@@ -229,67 +284,63 @@ def _by_digit(rank, shift, free, order, out):  # type: ignore[no-untyped-def]  #
 
 
 @kernel
-def _adjacent(ones, others, free, near):  # type: ignore[no-untyped-def]  # numba infers
+def _adjacent(ones, others, ends, near):  # type: ignore[no-untyped-def]  # numba infers
+    """ends: one behind each document's place in near; afterwards where it begins."""
     for k in range(ones.size):
         a, b = ones[k], others[k]
-        near[free[a]] = b
-        free[a] += 1
-        near[free[b]] = a
-        free[b] += 1
+        ends[a] -= 1
+        near[ends[a]] = b
+        ends[b] -= 1
+        near[ends[b]] = a
 
 
 @kernel
-def _remove(order, ends, near, survivor):  # type: ignore[no-untyped-def]  # numba infers
-    for i in order:
-        if survivor[i] >= 0:
+def _remove(order, starts, near, survivor):  # type: ignore[no-untyped-def]  # numba infers
+    """order: from the best on, or empty for ascending numbers; survivor: the count of documents where there is none yet."""
+    count = survivor.size
+    for k in range(count):
+        i = np.int64(order[k]) if order.size else k
+        if survivor[i] != count:
             continue
         survivor[i] = i
-        for k in range(ends[i], ends[i + 1]):
-            if survivor[near[k]] < 0:
-                survivor[near[k]] = i
+        for at in range(starts[i], starts[i + 1]):
+            if survivor[near[at]] == count:
+                survivor[near[at]] = i
 
 
 @inlined
-def _consider(doc, other, similarity, survivor, partner, closest, to_survivor):  # type: ignore[no-untyped-def]  # numba infers
+def _consider(doc, other, alike, survivor, partner, similarity):  # type: ignore[no-untyped-def]  # numba infers
     """Makes `other` the partner if it is a better one: the survivor, else the more similar, else the smaller doc."""
-    if survivor[doc] != survivor[other]:
+    best, old = np.int64(survivor[doc]), np.int64(partner[doc])
+    if best != np.int64(survivor[other]):
         return  # a star's edge to another star
-    if survivor[doc] == other:
+    if old == partner.size or (other == best and old != best):
+        better = True
+    elif old == other:  # the same pair once more
+        better = similarity.size > 0 and alike > similarity[doc]
+    elif old == best:
+        better = False
+    elif similarity.size and alike != similarity[doc]:
+        better = alike > similarity[doc]
+    else:
+        better = other < old
+    if better:
         partner[doc] = other
-        if not to_survivor[doc] >= similarity:
-            to_survivor[doc] = similarity
-        return
-    if partner[doc] >= 0 and partner[doc] == survivor[doc]:
-        return
-    if similarity > closest[doc] or (similarity == closest[doc] and other < partner[doc]) or partner[doc] < 0:
-        partner[doc] = other
-        closest[doc] = similarity
+        if similarity.size:
+            similarity[doc] = alike
 
 
 @kernel
-def _partners(ones, others, similarities, survivor, partner, closest, to_survivor):  # type: ignore[no-untyped-def]  # numba infers
+def _partners(ones, others, similarities, survivor, partner, similarity):  # type: ignore[no-untyped-def]  # numba infers
+    """partner: the count of documents where there is none yet; similarity: to it, or empty if all are equal."""
+    seen = np.int64(0)
     for k in range(ones.size):
-        _consider(ones[k], others[k], similarities[k], survivor, partner, closest, to_survivor)
-        _consider(others[k], ones[k], similarities[k], survivor, partner, closest, to_survivor)
-
-
-class EdgeFile:
-    """Edges on local scratch, one column after the other in each batch; to be gone through as often as needed."""
-
-    def __init__(self, path: Path, records: Iterator[pa.RecordBatch]) -> None:
-        self._path = path
-        self._lengths: list[int] = []
-        with path.open("wb") as file:
-            for record in records:
-                self._lengths.append(record.num_rows)
-                for column in record.columns:
-                    file.write(np.ascontiguousarray(column.to_numpy()).data)  # unlike `tofile`, says ENOSPC
-
-    def __iter__(self) -> Iterator[EdgeBatch]:
-        with self._path.open("rb") as file:
-            for length in self._lengths:
-                doc, other, rank, other_rank = (np.fromfile(file, np.int64, length) for _ in range(4))
-                yield EdgeBatch(doc, other, rank, other_rank, np.fromfile(file, np.float32, length))
+        if k % _AHEAD == 0:
+            seen ^= _look(survivor, ones, others, k) ^ _look(partner, ones, others, k)
+        one, other = np.int64(ones[k]), np.int64(others[k])
+        _consider(one, other, similarities[k], survivor, partner, similarity)
+        _consider(other, one, similarities[k], survivor, partner, similarity)
+    return seen
 
 
 class Cluster(Reduce):
@@ -327,8 +378,8 @@ class Cluster(Reduce):
         finally:
             path.unlink(missing_ok=True)
         new = first_old(unit) << 32
-        _keep_old(found, new)
-        unit.count("clusters", int(np.count_nonzero(found.size > 1)))
+        _keep_old(found, first_old(unit))
+        unit.count("clusters", found.clusters)
         unit.count("removed", found.removed)
         for every in found.parts():
             part = every.first(int(np.searchsorted(every.doc, new)))
@@ -349,9 +400,11 @@ class Cluster(Reduce):
                 yield named(record, self._published, unit), part.doc >> 32
 
 
-def _keep_old(found: Decided, new: int) -> None:
-    """Published documents, which come last, survive all of them: one that another one's component took in is given back."""
-    numbers = np.arange(int(np.searchsorted(found.docs, new)), len(found.docs))
-    taken = numbers[found.survivor[numbers] != numbers]
-    found.survivor[taken] = taken
-    found.size[taken] = 1
+def _keep_old(found: Decided, shard: int) -> None:
+    """Published documents, those from a shard on, survive all of them: one that another one's component took in is given
+    back."""
+    for start in range(found.docs.below(shard), len(found.docs), _AT_ONCE):
+        numbers = np.arange(start, min(start + _AT_ONCE, len(found.docs)))
+        taken = numbers[found.survivor[numbers] != numbers]
+        found.survivor[taken] = taken
+        found.size[taken] = 1

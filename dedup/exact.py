@@ -168,8 +168,11 @@ class Exact(Job[ExactConfig]):
         return ceilings_of(self.config) if self.config.keep != "none" else None
 
     def open(self, context: Context) -> None:
+        self.expect(context.artifacts)
+
+    def expect(self, artifacts: Mapping[str, str]) -> None:
         if self._published is not None:
-            self._published.expect(context.artifacts)
+            self._published.expect(artifacts)
 
     def describe(self, number: int) -> Mapping[str, Any] | None:
         return self._published.describe(number) if self._published is not None else None

@@ -95,7 +95,7 @@ class Published:
         self._expected: Mapping[str, str] = {}
 
     def expect(self, artifacts: Mapping[str, str]) -> None:
-        """Role → checksum of `index.json`, as `check` found them: C209 when another index is read later."""
+        """Role → checksum of `index.json`, as `check` found them: R301 when another index is read later."""
         self._expected = artifacts
 
     @cached_property
@@ -279,27 +279,40 @@ def _role(number: int) -> str:
 
 
 def read_index(folder: Path, checksum: str | None = None) -> dict[str, Any]:
-    """`index.json`; C209 if there is none, it is of another format, or it has not the expected checksum."""
+    """`index.json`; C209 if there is none or it is of another format, R301 if it has not the expected checksum."""
     path = folder / INDEX
     try:
         content = path.read_bytes()
-        if checksum is not None and xxhash.xxh3_128_hexdigest(content) != checksum:
+        found = xxhash.xxh3_128_hexdigest(content)
+        if checksum is not None and found != checksum:
             raise error(
-                "C209",
-                f"{folder} is another index than when the run was planned",
+                "R301",
+                f"{folder} is another index than when the run was planned: it has the checksum {found}, and the run "
+                f"knows {checksum}",
                 help="put the one before back, or run again: the run is planned anew",
             )
         index: dict[str, Any] = json.loads(content)
-        found = index["format"]
-        if found == FORMAT:
-            _ = index["kind"], index["parameters"], [s["name"] for s in index["segments"]]
+        form = index["format"]
+        if form == FORMAT:
+            _checked(index)
     except FileNotFoundError as cause:
         raise refused(folder, f"is no index: it has no {INDEX}") from cause
     except (OSError, ValueError, KeyError, TypeError) as cause:
         raise refused(path, f"cannot be read: {cause}") from cause
-    if found != FORMAT:
-        raise refused(folder, f"has format {found}, and this version reads {FORMAT}")
+    if form != FORMAT:
+        raise refused(folder, f"has format {form}, and this version reads {FORMAT}")
     return index
+
+
+def _checked(index: Mapping[str, Any]) -> None:
+    """KeyError, TypeError or ValueError unless everything is there that somebody looks for later."""
+    _ = index["kind"], dict(index["parameters"])
+    for segment in index["segments"]:
+        _ = segment["run"], [(int(first, 16), int(last, 16)) for first, last in segment["key_ranges"]]
+        if Path(segment["name"]).name != segment["name"] or int(segment["documents"]) < 0:
+            raise ValueError(f"{segment['name']} with {segment['documents']} documents is no segment")
+        for name in (DOCUMENTS, KEYS):
+            _ = int(segment["files"][name]["bytes"]), segment["files"][name]["checksum"]
 
 
 def refused(path: Path, why: str) -> CurateError:

@@ -61,13 +61,13 @@ from dedup.ceiling_options import (
     ceilings_of,
 )
 from dedup.clusters import Cluster, components, stars
+from dedup.edge_file import EdgeBatch
 from dedup.evidence import Evidence, Sketches, Words
 from dedup.export import Export
 from dedup.index import Published, check_place
 from dedup.index_options import PATHS, Against, IndexPath, check_paths
 from dedup.link import Link, edges
 from dedup.marks import marks, power_of_two
-from dedup.numbering import EdgeBatch
 from dedup.records import fuller, mapped_options
 from dedup.rehydrate import REHYDRATE, Rehydrate
 from dedup.scopes import SCOPE, Scope, check_scope, names_of
@@ -242,8 +242,11 @@ class Minhash(Job[MinhashConfig]):
         return files
 
     def open(self, context: Context) -> None:
+        self.expect(context.artifacts)
+
+    def expect(self, artifacts: Mapping[str, str]) -> None:
         if self._published is not None:
-            self._published.expect(context.artifacts)
+            self._published.expect(artifacts)
 
     def describe(self, number: int) -> Mapping[str, Any] | None:
         return self._published.describe(number) if self._published is not None else None

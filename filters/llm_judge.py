@@ -11,18 +11,17 @@ In: the text. Any OpenAI-compatible server answers: vLLM, llama.cpp, a hosted on
 
 A text of nothing but blanks is not judged: no votes. Answers are kept by model, prompt, text and parameters in `cache`, so
 nothing is asked twice, however often a run is killed; equal bytes come from the same cache only. If more than
-`max_invalid_frac` of a worker's answers are invalid the run stops (R313), from the twentieth answer on. What was asked, the
-tokens and what they cost (in millionths) are in the report.
+`max_invalid_frac` of a worker's answers are invalid beyond doubt (`curate.core.llm.share`) the run stops (R313). What was
+asked, the tokens and what they cost (in millionths) are in the report.
 
 Every worker asks `server.concurrency` times at a time.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,27 +31,15 @@ from pydantic import Field
 
 from curate.core.batch import DocBatch
 from curate.core.columns import TEXT
-from curate.core.errors import CurateError, error
 from curate.core.llm.answers import Answer
-from curate.core.llm.client import Client
-from curate.core.llm.server import Sampling
-from curate.core.stage import Annotator, Context, Resources
+from curate.core.llm.asking import Asking, AskingStep
+from curate.core.stage import Context
 from filters.encoders.encoder import first_characters
 from filters.llm.rubric import Rubric, Verdict, read_rubric, rubric_path
 from filters.llm.votes import INVALID, scores
 
-#: Answers after which the share of invalid ones says something.
-_ENOUGH: Final = 20
-#: Characters of an invalid answer that an error shows.
-_SHOWN: Final = 200
-#: Where answers lie below the run's cache.
-ANSWERS: Final = "answers"
-
-
-class LlmJudgeConfig(Sampling):
+class LlmJudgeConfig(Asking):
     """Options of `filters.llm_judge`."""
-
-    LOCATIONS: ClassVar[tuple[str, ...]] = ("cache",)
 
     rubric: str = Field(
         "edu",
@@ -66,30 +53,19 @@ class LlmJudgeConfig(Sampling):
     )
     reason: bool = Field(True, description="Whether reasons are asked for before the score.")
     max_characters: int = Field(4000, ge=1, le=1 << 20, description="Characters of a text that are shown.")
-    max_invalid_frac: float = Field(
-        0.2, ge=0, le=1, description="Share of invalid answers above which the run stops."
-    )
-    cache: str | None = Field(
-        None, description="Folder of the answers, which runs can share; null: in the run folder."
-    )
 
 
-class LlmJudge(Annotator[LlmJudgeConfig]):
+class LlmJudge(AskingStep[LlmJudgeConfig]):
     """Lets a language model score documents by a rubric."""
 
     Config = LlmJudgeConfig
     VERSION: ClassVar[int] = 1
-    SERIAL: ClassVar[bool] = True  # a call asks for as many answers at once as the server takes
+    INVALID: ClassVar[str] = "hold no score"
+    FORM: ClassVar[str] = "json"
 
     def __init__(self, config: LlmJudgeConfig) -> None:
-        self.config = config
-        self._client: Client | None = None
+        super().__init__(config)
         self._rubric: Rubric | None = None
-        self._counts: Counter[str] = Counter()
-        self._answered = self._invalid = 0
-
-    def resources(self) -> Resources:
-        return Resources(memory_gb=0.5)
 
     def reads(self) -> frozenset[str]:
         return frozenset({TEXT})
@@ -106,33 +82,16 @@ class LlmJudge(Annotator[LlmJudgeConfig]):
     def artifacts(self, context: Context) -> Mapping[str, Path]:
         path = rubric_path(self.config.rubric)
         read_rubric(path)
-        self.config.server.address()
-        self.config.server.key()
-        return {"rubric": path}
+        return {**super().artifacts(context), "rubric": path}
 
     def provenance(self) -> Mapping[str, str]:
-        return {"model": self.config.model, "rubric": Path(self.config.rubric).stem}
+        return {**super().provenance(), "rubric": Path(self.config.rubric).stem}
 
     def open(self, context: Context) -> None:
         self._rubric = read_rubric(rubric_path(self.config.rubric))
-        folder = Path(self.config.cache) if self.config.cache else context.cache
-        self._client = Client(self.config.server, cache=folder / ANSWERS if folder else None)
-
-    def snapshot(self, context: Context) -> tuple[str, ...]:
-        return ()
-
-    def begin(self) -> None:
-        pass
-
-    def finish(self) -> Mapping[str, int]:
-        """What was asked and what it cost since the last unit."""
-        assert self._client is not None
-        counts = self._client.take_counts() | self._counts
-        self._counts.clear()
-        return counts
+        super().open(context)
 
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
-        assert self._client is not None
         assert self._rubric is not None
         config, samples = self.config, self.config.samples
         shown, truncated = first_characters(batch.text, config.max_characters)
@@ -147,32 +106,18 @@ class LlmJudge(Annotator[LlmJudgeConfig]):
         def seen(number: int, answer: Answer) -> None:
             verdicts[number] = self._verdict(answer)
 
-        self._client.ask(requests, seen)
+        self.client.ask(requests, seen)
         return self._columns(batch.num_rows, judged, verdicts, truncated)
 
     def _verdict(self, answer: Answer) -> Verdict | None:
         """What an answer says. R313 if too many say nothing."""
         assert self._rubric is not None
         found = self._rubric.verdict(answer.text, self.config.answer) if answer.text is not None else None
-        self._answered += 1
         if found is None:
-            self._invalid += 1
-            self._counts["invalid"] += 1
-            self._counts["cut_off"] += answer.finish == "length"
-            if self._invalid > self.config.max_invalid_frac * max(self._answered, _ENOUGH):
-                raise self._too_many(answer)
+            self.counts["invalid"] += 1
+            self.counts["cut_off"] += answer.finish == "length"
+        self.count(answer, valid=found is not None)
         return found
-
-    def _too_many(self, answer: Answer) -> CurateError:
-        said = answer.refusal or " ".join((answer.text or "").split()) or "(nothing)"
-        said = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
-        how = "was refused" if answer.text is None else "was cut off" if answer.finish == "length" else "was"
-        return error(
-            "R313",
-            f"{self._invalid:,} of {self._answered:,} answers of {self.config.model} hold no score, more than "
-            f"max_invalid_frac {self.config.max_invalid_frac:g}; the last {how}: {said}",
-            help="raise `max_tokens`, or try `answer: json` or another model; what was answered is kept",
-        )
 
     def _columns(
         self,

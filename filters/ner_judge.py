@@ -21,34 +21,21 @@ model than the teachers. Answers are kept on disk like those of `filters.ner_llm
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
 from curate.core.batch import DocBatch
 from curate.core.columns import TEXT
-from curate.core.errors import CurateError, error
 from curate.core.llm.answers import Answer
-from curate.core.llm.client import Client
-from curate.core.llm.server import Sampling
-from curate.core.stage import Annotator, Context, Resources
+from curate.core.llm.asking import Asking, AskingStep
 from filters.ner.teachers.judging import SCHEMA, Judgement, judge_prompt, read_judgement
 from filters.ner.teachers.teacher import CUT_OFF, MALFORMED, MOST_CHARACTERS, OK, REFUSED
 
-#: Answers after which the share of invalid ones says something.
-_ENOUGH: Final = 20
-_SHOWN: Final = 200
-_ANSWERS: Final = "answers"
-
-
-class NerJudgeConfig(Sampling):
+class NerJudgeConfig(Asking):
     """Options of `filters.ner_judge`."""
-
-    LOCATIONS: ClassVar[tuple[str, ...]] = ("cache",)
 
     samples: int = Field(1, ge=1, le=1, description="One; several answers are several steps.")
     temperature: float = Field(
@@ -60,29 +47,15 @@ class NerJudgeConfig(Sampling):
         "json",
         description="`schema`: the server holds the answer to a JSON Schema; `json`: it is only asked for.",
     )
-    max_invalid_frac: float = Field(
-        0.2, ge=0, le=1, description="Share of answers that are none above which the run stops."
-    )
-    cache: str | None = Field(
-        None, description="Folder of the answers, which runs can share; null: in the run folder."
-    )
 
 
-class NerJudge(Annotator[NerJudgeConfig]):
+class NerJudge(AskingStep[NerJudgeConfig]):
     """Lets a language model judge the spans of annotated passages."""
 
     Config = NerJudgeConfig
     VERSION: ClassVar[int] = 1
-    SERIAL: ClassVar[bool] = True  # a call asks for as many answers at once as the server takes
-
-    def __init__(self, config: NerJudgeConfig) -> None:
-        self.config = config
-        self._client: Client | None = None
-        self._counts: Counter[str] = Counter()
-        self._answered = self._invalid = 0
-
-    def resources(self) -> Resources:
-        return Resources(memory_gb=0.5)
+    INVALID: ClassVar[str] = "are no judgement"
+    FORM: ClassVar[str] = "schema"
 
     def reads(self) -> frozenset[str]:
         return frozenset({TEXT, self.config.spans})
@@ -97,33 +70,7 @@ class NerJudge(Annotator[NerJudgeConfig]):
             "outcome": pa.string(),
         }
 
-    def artifacts(self, context: Context) -> Mapping[str, Path]:
-        self.config.server.address()
-        self.config.server.key()
-        return {}
-
-    def provenance(self) -> Mapping[str, str]:
-        return {"model": self.config.model}
-
-    def open(self, context: Context) -> None:
-        folder = Path(self.config.cache) if self.config.cache else context.cache
-        self._client = Client(self.config.server, cache=folder / _ANSWERS if folder else None)
-
-    def snapshot(self, context: Context) -> tuple[str, ...]:
-        return ()
-
-    def begin(self) -> None:
-        pass
-
-    def finish(self) -> Mapping[str, int]:
-        """What was asked, what it cost and how the answers were, since the last unit."""
-        assert self._client is not None
-        counts = {**self._client.take_counts(), **self._counts}
-        self._counts.clear()
-        return counts
-
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
-        assert self._client is not None
         texts, spans = batch.text.to_pylist(), batch.column(self.config.spans).to_pylist()
         languages = batch.languages.to_pylist() if batch.languages is not None else [None] * len(texts)
         rows = [
@@ -145,7 +92,7 @@ class NerJudge(Annotator[NerJudgeConfig]):
                 found[row] = read_judgement(answer.text, texts[row], spans[row])
             outcomes[row] = self._outcome(answer, found[row])
 
-        self._client.ask(requests, seen)
+        self.client.ask(requests, seen)
         kinds = self.writes()
         columns = {
             name: pa.array([None if one is None else getattr(one, name) for one in found], kinds[name])
@@ -160,29 +107,15 @@ class NerJudge(Annotator[NerJudgeConfig]):
 
     def _outcome(self, answer: Answer, judgement: Judgement | None) -> str:
         """How the answer is. R313 if too many say nothing."""
-        self._answered += 1
         if judgement is not None:
             outcome = OK
         elif answer.text is None:
             outcome = REFUSED
         else:
             outcome = CUT_OFF if answer.finish == "length" else MALFORMED
-        self._counts[outcome] += 1
-        if outcome != OK:
-            self._invalid += 1
-            if self._invalid > self.config.max_invalid_frac * max(self._answered, _ENOUGH):
-                raise self._too_many(answer, outcome)
+        self.counts[outcome] += 1
+        self.count(answer, valid=outcome == OK)
         return outcome
-
-    def _too_many(self, answer: Answer, outcome: str) -> CurateError:
-        shown = answer.refusal or " ".join((answer.text or "").split()) or "(nothing)"
-        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
-        return error(
-            "R313",
-            f"{self._invalid:,} of {self._answered:,} answers of {self.config.model} are no judgement, more than "
-            f"max_invalid_frac {self.config.max_invalid_frac:g}; the last is {outcome}: {shown}",
-            help="raise `max_tokens`, or try `answer: schema` or another model; what was answered is kept",
-        )
 
 
 STAGE = NerJudge

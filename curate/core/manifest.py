@@ -19,8 +19,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal
 
+from curate.core.runs import even_runs
+
+#: Runs of shards at most, of `Manifest.groups`.
+GROUPS: Final = 500
 #: Uncompressed bytes of a shard that the cutting aims at.
 SHARD_BYTES: Final = 256 * 1024 * 1024
 ROW_BITS: Final = 32
@@ -126,6 +131,15 @@ class Manifest:
                 for u in raw["ingest"]
             ),
         )
+
+    @cached_property
+    def groups(self) -> tuple[range, ...]:
+        """Shards in at most `GROUPS` runs of about equal bytes: units of phases that need the whole corpus anyway, and whose
+        files would be too many with one a shard.
+        """
+        if len(self.shards) <= GROUPS:
+            return tuple(range(s.number, s.number + 1) for s in self.shards)
+        return tuple(even_runs([s.bytes + 1 for s in self.shards], GROUPS))
 
     def shard_identity(self, number: int) -> str:
         """What decides a shard's content: its files' sizes and edges, and its rows; not where they lie. Hex digest."""

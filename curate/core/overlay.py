@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.core.errors import error
+from curate.core.packs import Stretch, parquet_source
 
 DROP: Final = "drop"
 DROP_REASONS: Final = "drop_reasons"
@@ -89,10 +90,10 @@ class OverlayWriter:
         self._writer.close()
 
 
-def read_overlay_schema(path: Path) -> pa.Schema:
+def read_overlay_schema(path: Path | Stretch) -> pa.Schema:
     """The schema of an overlay, from its footer; R306 if it is damaged."""
     try:
-        return pq.read_schema(path)
+        return pq.read_schema(parquet_source(path))
     except (OSError, pa.ArrowException) as cause:
         raise _damaged(path, cause) from cause
 
@@ -100,9 +101,9 @@ def read_overlay_schema(path: Path) -> pa.Schema:
 class OverlayReader:
     """Reads an overlay forwards: `take_until(doc)` gives the rows not yet taken, up to and including that doc."""
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+    def __init__(self, path: Path | Stretch, columns: Sequence[str]) -> None:
         try:
-            self._file = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+            self._file = pq.ParquetFile(parquet_source(path), pre_buffer=False, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as cause:
             raise _damaged(path, cause) from cause
         self._path = path
@@ -145,7 +146,7 @@ def doc_numbers(record: pa.RecordBatch) -> npt.NDArray[np.int64]:
     return record.column("doc").to_numpy(zero_copy_only=True)
 
 
-def _damaged(path: Path, cause: Exception) -> Exception:
+def _damaged(path: Path | Stretch, cause: Exception) -> Exception:
     return error(
         "R306",
         f"the overlay {path} cannot be read: {cause}",

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +96,26 @@ class Context:
     snapshot: tuple[str, ...] = ()
 
 
+class Work(NamedTuple):
+    """What encoders did. tokens: that they read; busy: seconds in which they computed; seconds: of the wall's clock in which
+    they could have, units at work only; both of one worker, or added up over several.
+    """
+
+    tokens: int = 0
+    busy: float = 0.0
+    seconds: float = 0.0
+
+    def plus(self, other: Work) -> Work:
+        return Work(self.tokens + other.tokens, self.busy + other.busy, self.seconds + other.seconds)
+
+    def minus(self, other: Work) -> Work:
+        return Work(self.tokens - other.tokens, self.busy - other.busy, self.seconds - other.seconds)
+
+
+#: Where no encoder is at work.
+NO_WORK: Final = Work()
+
+
 @dataclass(frozen=True)
 class Rule:
     """One rule of a filter, for `explain` and the linter: a row fails it with `reason` unless `column` is within bounds.
@@ -118,7 +138,8 @@ class Rule:
 class Annotator(Protocol[C]):
     """Adds columns. `Config` holds its options, `VERSION` is raised when the meaning of an output changes.
 
-    A step may have `SERIAL: ClassVar[bool] = True` besides: its batches then come one at a time.
+    A step may have `SERIAL: ClassVar[bool] = True` besides: its batches then come one at a time. With `WARM: ClassVar[bool] =
+    False` it is not run on a few made-up texts before the first run, where kernels are compiled for all workers.
     """
 
     Config: type[C]
@@ -181,6 +202,15 @@ class Caching(Protocol):
 
     def finish(self) -> Mapping[str, int]:
         """Every document of the unit was annotated: commit what is to be kept. Its counts by name, for the report."""
+        ...
+
+
+@runtime_checkable
+class Encoding(Protocol):
+    """An annotator with an encoder, whose speed is worth to be seen."""
+
+    def worked(self) -> Mapping[str, Work]:
+        """Encoder → tokens and busy seconds since this was asked last. Of steps that share an encoder one tells of it."""
         ...
 
 
@@ -312,6 +342,9 @@ class Job(Protocol[C]):
 
     def open(self, context: Context) -> None:
         """Once per process, before `mapper`, `reduces` or `mark`."""
+
+    def expect(self, artifacts: Mapping[str, str]) -> None:
+        """Role → checksum of `artifacts` when the run was planned: R301 from `describe` and `evidence_of` for others."""
 
     def describe(self, number: int) -> Mapping[str, Any] | None:
         """A document of another run that a mark names by a number below 0: `id doc run index first_line`, or None."""

@@ -3,8 +3,8 @@
 Both are JSON lines, so nothing is pickled and any executor can drive it:
 
     in    {"phase": "pass1", "unit": 3, "task": 0, "threads": 2}
-    out   {"event": "ready"} · {"event": "progress", "rows": n, "bytes": n} · {"event": "done", "unit": 3, "won": true}
-          {"event": "failed", "unit": 3, "problems": […]}
+    out   {"event": "ready"} · {"event": "progress", "rows": n, "bytes": n, "work": [tokens, busy, seconds]}
+          {"event": "done", "unit": 3, "won": true} · {"event": "failed", "unit": 3, "problems": […]}
 
 Standard output is kept for these lines alone: whatever a library prints goes to the worker's log. The process dies with its
 parent, and ignores Ctrl-C, which the parent handles.
@@ -26,6 +26,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from curate.core.objects import Place, as_place
+
 if TYPE_CHECKING:
     from curate.running.task import Worker
 
@@ -35,7 +37,7 @@ _PROGRESS_SECONDS = 0.2
 
 def main() -> None:
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("root", type=Path)
+    arguments.add_argument("root", type=as_place)
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--scratch", type=Path)
     arguments.add_argument("--parent", type=int, required=True)
@@ -55,7 +57,7 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def serve(root: Path, threads: int, scratch: Path | None, requests: TextIO, events: TextIO) -> None:
+def serve(root: Place, threads: int, scratch: Path | None, requests: TextIO, events: TextIO) -> None:
     """Do units until standard input ends. A unit that fails is reported, and the worker goes on."""
     import pyarrow as pa
 
@@ -104,24 +106,31 @@ def _log(trace: str) -> None:
 
 
 class Progress:
-    """Adds up what units report and tells of it a few times a second."""
+    """Adds up what a unit reports, from its beginning, and tells of it a few times a second; with the seconds that passed,
+    so that the parent knows of what share encoders were busy."""
 
     def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
         self._tell = tell
-        self._rows = self._bytes = 0
+        self._rows = self._bytes = self._tokens = 0
+        self._busy = 0.0
         self._last = time.monotonic()
 
-    def add(self, rows: int, size: int) -> None:
+    def add(self, rows: int, size: int, work: tuple[int, float, float] = (0, 0.0, 0.0)) -> None:
         self._rows += rows
         self._bytes += size
+        self._tokens += work[0]
+        self._busy += work[1]
         if time.monotonic() - self._last >= _PROGRESS_SECONDS:
             self.flush()
 
     def flush(self) -> None:
+        now = time.monotonic()
         if self._rows or self._bytes:
-            self._tell({"event": "progress", "rows": self._rows, "bytes": self._bytes})
-        self._rows = self._bytes = 0
-        self._last = time.monotonic()
+            work = (self._tokens, round(self._busy, 6), round(now - self._last, 6))
+            self._tell({"event": "progress", "rows": self._rows, "bytes": self._bytes, "work": work})
+            self._rows = self._bytes = self._tokens = 0
+            self._busy = 0.0
+            self._last = now
 
 
 def _send(events: TextIO, **message: object) -> None:

@@ -2,7 +2,7 @@
 
 Row groups of 1 GB are common, and the usual reader holds one whole (0.8 to 2.9 GB for 1.3 GB of text). Here a
 row group is decoded `rows_at_a_time` rows at a step, from a small buffer a column, and the steps are joined
-to batches of about 8 MiB. A document larger than that is a batch by itself.
+to batches of about 8 MiB, the last ones of half that. A document larger than that is a batch by itself.
 
 The step depends on the row group alone, not on the columns asked for, so a page that cannot be read costs the
 same rows whichever columns a pass reads.
@@ -12,17 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.core.errors import CurateError, error
-from curate.io.storage import is_url, magic, open_binary, shown
+from curate.core.packs import Stretch, StretchFile
+from curate.core.store import is_url, open_binary, shown
+from curate.io.storage import magic
 
 #: A batch is closed before it grows beyond this (all columns together). 16 MiB took as much CPU, and at the end of a shard
 #: threads waited longer for the last one.
 BATCH_BYTES: Final = 8 * 1024 * 1024
+#: Batches of which less than so many whole ones are left are half as large, so that threads end at nearly the same time.
+LAST_BATCHES: Final = 4
 #: A batch of short rows is closed here.
 BATCH_ROWS: Final = 65_536
 #: Rows decoded in one step: 64, fewer if they are large, more if they are tiny.
@@ -62,10 +66,10 @@ class Rows:
     record: pa.RecordBatch
 
 
-def read_facts(location: str) -> ParquetFacts:
+def read_facts(location: str | Stretch) -> ParquetFacts:
     """The footer of a Parquet file. D401 with the reason if it is none, is cut short, empty or encrypted."""
-    with open_binary(location) as file:
-        parquet = _open(location, file)
+    with _opened(location) as file:
+        parquet = _open(str(location), file)
         metadata = parquet.metadata
         groups = tuple(
             (metadata.row_group(i).num_rows, metadata.row_group(i).total_byte_size)
@@ -74,22 +78,30 @@ def read_facts(location: str) -> ParquetFacts:
         schema = parquet.schema_arrow
     repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if repeated:
-        raise _refuse(location, f"two columns are called {repeated[0]!r}")
+        raise _refuse(str(location), f"two columns are called {repeated[0]!r}")
     return ParquetFacts(sum(rows for rows, _ in groups), groups, schema)
 
 
 def read_parquet(
-    location: str, row_groups: range, columns: Sequence[str] | None, *, first_row: int = 0
+    location: str | Stretch, row_groups: range, columns: Sequence[str] | None, *, first_row: int = 0
 ) -> Iterator[Rows | Unreadable]:
-    """The rows of some row groups, in order, in batches of at most about 8 MiB and 65,536 rows.
+    """The rows of some row groups, in order, in batches of at most about 8 MiB and 65,536 rows, the last ones smaller.
 
     columns: top-level names, None for all; an empty list gives batches without columns that still count rows.
     first_row: number of the first row of `row_groups`. A stretch of a row group that cannot be decoded comes
     as `Unreadable` in its place. Dictionary columns come decoded, all others in the file's own types.
     """
-    with open_binary(location) as file:
-        parquet = _open(location, file)
-        yield from _join(_steps(parquet, row_groups, columns, first_row))
+    with _opened(location) as file:
+        parquet = _open(str(location), file)
+        groups = [parquet.metadata.row_group(group) for group in row_groups]
+        size = sum(group.total_byte_size for group in groups)
+        last = first_row + sum(group.num_rows for group in groups)
+        large = last - int((last - first_row) * LAST_BATCHES * BATCH_BYTES / max(size, 1))
+        yield from _join(_steps(parquet, row_groups, columns, first_row), large)
+
+
+def _opened(location: str | Stretch) -> BinaryIO:
+    return cast(BinaryIO, StretchFile(location)) if isinstance(location, Stretch) else open_binary(location)
 
 
 def _open(location: str, file: Any) -> pq.ParquetFile:
@@ -171,8 +183,8 @@ def _decode_dictionaries(record: pa.RecordBatch) -> pa.RecordBatch:
     return record
 
 
-def _join(pieces: Iterator[Rows | Unreadable]) -> Iterator[Rows | Unreadable]:
-    """Neighbouring pieces joined up to `BATCH_BYTES`; larger ones cut by rows."""
+def _join(pieces: Iterator[Rows | Unreadable], large: int) -> Iterator[Rows | Unreadable]:
+    """Neighbouring pieces joined up to `BATCH_BYTES`, from row `large` on up to half of it; larger ones cut by rows."""
     waiting: list[Rows] = []
     size = rows = 0
     for piece in pieces:
@@ -183,7 +195,8 @@ def _join(pieces: Iterator[Rows | Unreadable]) -> Iterator[Rows | Unreadable]:
             continue
         for part in _halve(piece):
             count, weight = part.record.num_rows, part.record.nbytes
-            if waiting and (size + weight > BATCH_BYTES or rows + count > BATCH_ROWS):
+            most = BATCH_BYTES if waiting and waiting[0].first_row < large else BATCH_BYTES // 2
+            if waiting and (size + weight > most or rows + count > BATCH_ROWS):
                 yield from _joined(waiting)
                 waiting, size, rows = [], 0, 0
             waiting.append(part)

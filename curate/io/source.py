@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from curate.core.columns import DOC, ID
 from curate.core.errors import CurateError, error
 from curate.core.manifest import InputSpec, Manifest, Shard, SourceFile, doc_id
+from curate.core.packs import Stretch
 from curate.core.utf8 import first_invalid_byte, invalid_rows
 from curate.io.parquet import Rows, Unreadable, read_facts, read_parquet
 from curate.io.records import RAW_BYTES, BadRecord, made_ids
@@ -47,7 +48,7 @@ def read_shard(
     *,
     schema: pa.Schema,
     columns: frozenset[str] | None = None,
-    ingested: str | None = None,
+    ingested: str | Stretch | None = None,
     validate: bool = False,
 ) -> Iterator[SourceBatch]:
     """The documents of a shard.
@@ -76,7 +77,7 @@ def read_shard(
         yield from _read_parquet_shard(file, entry, spec, wanted, schema if validate else None)
 
 
-def _read_ingested(location: str, spec: InputSpec, wanted: pa.Schema) -> Iterator[SourceBatch]:
+def _read_ingested(location: str | Stretch, spec: InputSpec, wanted: pa.Schema) -> Iterator[SourceBatch]:
     facts = read_facts(location)
     fields = {name: name for name in facts.schema.names if name not in spec.constants}
     reading = _Reading(spec, fields, "")
@@ -87,7 +88,7 @@ def _read_ingested(location: str, spec: InputSpec, wanted: pa.Schema) -> Iterato
                 f"the ingested file {location} cannot be read: {rows.reason}",
                 help="remove it and run again",
                 exit_code=1,
-                file=location,
+                file=str(location),
             )
         arrays = [reading.column(field, rows)[0] for field in wanted]
         yield SourceBatch(pa.RecordBatch.from_arrays(arrays, schema=wanted), ())

@@ -9,6 +9,7 @@ need the same resources; a pass is cut where GPUs begin or end.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -25,14 +26,17 @@ from curate.core.errors import CurateError, Problem
 from curate.core.layout import RunFolder
 from curate.core.manifest import InputSpec, Manifest
 from curate.core.models import models_folder
+from curate.core.objects import Place, as_place
 from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES
 from curate.core.passages import Beside
 from curate.core.plan import Plan, StepPlan, packed_schema
 from curate.core.stage import Caching, Context, Job, Selector
+from curate.core.store import is_url
 from curate.core.suggest import did_you_mean
 from curate.io.listing import build_manifest
 from curate.io.source import source_schema
 from curate.planning.artifacts import checksums
+from curate.planning.earlier import earlier_plan, kept_partitions
 from curate.planning.outputs import output_plans
 from curate.planning.passages import over_problems, placed, reads_over, writes_over
 from curate.planning.phases import PlannedReduce, PlannedStep, phases, provenance
@@ -104,7 +108,8 @@ def compile_run(
     )
     _check_names(checking)
     size = sum(s.bytes for s in manifest.shards) if manifest is not None else 0
-    steps, after = _steps(checking, source, context, size)
+    before = earlier_plan(folder) if previous is not None else None
+    steps, after = _steps(checking, source, context, size, before)
     language = _language(checking, after)
     outputs = (
         output_plans(loaded, after, language, [s.plan for s in steps], folder, specs, checking.problems)
@@ -189,23 +194,23 @@ def _check_inputs_apart(
 ) -> None:
     """C202 if the run folder lies where inputs are looked for, or inputs lie in it or in an output."""
     outputs = {
-        f"output '{p.name}'": os.path.realpath(expand(p.path, os.environ))
+        f"output '{p.name}'": _real(as_place(expand(p.path, os.environ)))
         for p in checking.loaded.config.publish
     }
-    places = {_RUN_FOLDER: os.path.realpath(folder.root), **outputs}
+    places = {_RUN_FOLDER: _real(folder.root), **outputs}
     several = isinstance(checking.loaded.source.at(("input",)), list)
     for index, spec in enumerate(specs):
         path: KeyPath = ("input", index) if several else ("input",)
-        folders = [os.path.realpath(p) for p in spec.paths if os.path.isdir(p)]
+        folders = [p.rstrip("/") if is_url(p) else os.path.realpath(p) for p in spec.paths if is_url(p) or os.path.isdir(p)]
         if any(f"{places[_RUN_FOLDER]}/".startswith(f"{f}/") for f in folders):
             help = "read a folder of its own: the next run would read what this one writes"
             checking.fault("C202", f"{_RUN_FOLDER} lies in the input {spec.paths[0]}", help, path)
     real: dict[str, str] = {}
     for file in manifest.files:
-        if "://" in file.location:
-            continue
-        parent, name = os.path.split(file.location)
-        location = os.path.join(real.setdefault(parent, os.path.realpath(parent)), name)
+        location = file.location
+        if not is_url(location):
+            parent, name = os.path.split(location)
+            location = os.path.join(real.setdefault(parent, os.path.realpath(parent)), name)
         for what, place in places.items():
             if location.startswith(f"{place}/"):
                 path = ("input", file.input) if several else ("input",)
@@ -213,6 +218,11 @@ def _check_inputs_apart(
                     "C202", f"the input {file.path} lies in {what}", "read from another folder", path
                 )
                 return
+
+
+def _real(place: Place) -> str:
+    """A folder's name by which others can be compared with it: links are followed."""
+    return os.path.realpath(place) if isinstance(place, Path) else str(place)
 
 
 def _input_of(problem: Problem, specs: Sequence[InputSpec], loaded: Loaded) -> KeyPath:
@@ -227,11 +237,11 @@ def _input_of(problem: Problem, specs: Sequence[InputSpec], loaded: Loaded) -> K
 
 
 def _steps(
-    checking: _Checking, schema: pa.Schema | None, context: Context, size: int
+    checking: _Checking, schema: pa.Schema | None, context: Context, size: int, earlier: Plan | None
 ) -> tuple[list[PlannedStep], pa.Schema | None]:
     """Each step's plan with what it needs, and the schema after the last; schema None: unknown, checks skipped.
 
-    size: bytes of the input, by which jobs choose their partitions.
+    size: bytes of the input, by which jobs choose their partitions, unless they had others in an earlier plan.
     """
     planned: list[PlannedStep] = []
     built: list[tuple[Step, AnyStep | Job[Any]]] = []
@@ -260,7 +270,7 @@ def _steps(
         plan = _step_plan(step, instance, artifacts, beside)
         if isinstance(bare, Caching) and len(checking.problems) == faults:
             plan = replace(plan, snapshot=_snapshot(checking, step, bare, context))
-        planned.append(_planned(plan, instance, size))
+        planned.append(_planned(plan, instance, size, earlier))
         if schema is not None and len(checking.problems) == before:
             schema = pa.schema([*schema, *step_fields(plan, instance)])
         elif schema is not None:
@@ -269,10 +279,10 @@ def _steps(
     return planned, schema
 
 
-def _planned(plan: StepPlan, instance: AnyStep | Job[Any], size: int) -> PlannedStep:
+def _planned(plan: StepPlan, instance: AnyStep | Job[Any], size: int, earlier: Plan | None) -> PlannedStep:
     if not isinstance(instance, Job):
         return PlannedStep(plan, instance.resources())
-    partitions = instance.partitions(size)
+    partitions = kept_partitions(earlier, plan, instance.partitions(size))
     reduces = tuple(
         PlannedReduce(r.name, r.units(partitions), r.makes, r.follows_mode, r.passing)
         for r in instance.reduces(partitions)

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate.config.load import Loaded, Step
+from curate.core.ceilings import GUARDS
 from curate.core.errors import CurateError, Problem
 from curate.core.passages import Beside, is_spans
 from curate.core.stage import Job
@@ -47,7 +48,18 @@ def over_problems(
         Job.mark_texts,
     ):
         problems += _at(loaded, path, rewrites(step.name))
+    if isinstance(instance, Job) and instance.ceilings() is not None:
+        problems += [
+            _without_ceilings(loaded, step, name) for name in GUARDS if name in step.options.model_fields_set
+        ]
     return problems
+
+
+def _without_ceilings(loaded: Loaded, step: Step, option: str) -> Problem:
+    """A ceiling that somebody set and that would not hold is a run that nobody guards."""
+    message = f"`{option}` counts documents, and '{step.name}' is given passages, over which no ceiling holds"
+    help = "remove it; ceilings hold where a step is given documents"
+    return Problem("C208", message, help, loaded.source.key((*step.path, option)))
 
 
 def spans_problems(

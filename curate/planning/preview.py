@@ -11,6 +11,7 @@ from typing import Any
 
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
+from curate.core.packs import PACKS, ROLE_FILES
 from curate.core.plan import Phase, Plan
 from curate.planning.fingerprints import finished_units, read_layout, unit_fingerprints, unit_sizes
 from curate.planning.rates import Rates
@@ -69,7 +70,7 @@ def _phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> d
         "pending_share": sum(sizes[u] for u in pending) / max(1, sum(sizes.values())),
         "bytes": sum(sizes[u] for u in pending) if phase.kind != "write" else size if pending else 0,
         "disk_bytes": _disk(plan, manifest, folder, phase),
-        "files": _files(phase, len(known)),
+        "files": _files(phase, _ingested(manifest) if phase.kind == "ingest" else len(known)),
         "output": phase.output,
     }
 
@@ -128,27 +129,47 @@ def _disk(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> in
 
 
 def _files(phase: Phase, units: int) -> int:
-    """Files of a finished phase: its units' outputs, the merged done-file and counters."""
-    return (0 if phase.kind in ("check", "count") else units) + 2
+    """Files of a finished phase: its units' outputs, in packs where they are many, the merged done-file and counters.
+
+    Bad records have files of their own, in units that have some.
+    """
+    roles = _outputs(phase)
+    return roles * (units if units <= ROLE_FILES or phase.kind == "write" else PACKS) + 2
+
+
+def _ingested(manifest: Manifest) -> int:
+    """Shards, and so files, that ingest writes."""
+    return sum(len(unit.shards) for unit in manifest.ingest)
+
+
+def _outputs(phase: Phase) -> int:
+    """Files of a unit beside its done-file and counters: a pass before a job writes records, and perhaps evidence."""
+    if phase.kind in ("check", "count"):
+        return 0
+    return 3 if phase.kind == "pass" and phase.job is not None else 1
 
 
 def files_at_once(plan: Plan, manifest: Manifest) -> int:
-    """Files that the run folder will hold at most: outputs of every phase, and of the widest one a done-file and counters
-    of each unit until it ends and they are merged.
+    """Files that the run folder will hold at most: of every phase what it keeps, and of the widest one the outputs, a
+    done-file and counters of each unit until it ends and they are merged and packed.
     """
     text = sum(s.bytes for s in manifest.shards)
     units = []
     for phase in plan.phases:
         if phase.kind == "ingest":
-            units.append(len(manifest.ingest))
+            units.append(_ingested(manifest))
+        elif phase.kind == "exchange":
+            units.append(len(manifest.groups))
         elif phase.kind == "reduce":
             units.append(phase.partitions)
         elif phase.kind == "write":
             units.append(text // plan.output(phase.output or "").shard_bytes + 1)
         else:
             units.append(len(manifest.shards))
-    kept = sum(_files(p, n) for p, n in zip(plan.phases, units, strict=True) if p.kind != "write")
-    return kept + 2 * max(units, default=0)
+    phases = list(zip(plan.phases, units, strict=True))
+    kept = sum(_files(p, n) for p, n in phases if p.kind != "write")
+    at_work = (n * (2 + (_outputs(p) if p.kind != "write" else 0)) - _files(p, n) for p, n in phases)
+    return kept + max(0, *at_work)
 
 
 def _skip_consumed(phases: list[dict[str, Any]]) -> None:

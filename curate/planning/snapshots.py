@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from curate.core.layout import RunFolder
-from curate.core.plan import Phase, Plan
+from curate.core.plan import Phase
+from curate.planning.earlier import earlier_plan
 
 
 def with_snapshots_of(phases: tuple[Phase, ...], folder: RunFolder) -> tuple[Phase, ...]:
     """The phases with the snapshots that the plan in the run folder has for them. The run's input must be the same."""
-    try:
-        before = Plan.from_json(folder.plan.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, KeyError):  # whoever needs that plan says what is wrong with it
+    before = earlier_plan(folder)
+    if before is None:
         return phases
     known = {phase.fingerprint: phase for phase in before.passes}
     return tuple(

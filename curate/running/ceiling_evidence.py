@@ -18,15 +18,17 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from curate.core.ceilings import Excess, added_up, exceeded
-from curate.core.commit import Done, read_counters, write_atomically
+from curate.core.commit import Done, write_atomically
+from curate.core.compaction import read_counters
 from curate.core.errors import CurateError, Problem
 from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder
+from curate.core.objects import Place
 from curate.core.plan import Phase, Plan
 from curate.core.stage import Job
 from curate.running.checks import Looked, looked_at
 from curate.running.jobs import found_records
-from curate.running.task import build_step
+from curate.running.task import build_job
 from curate.views.documents import Document, Documents, excerpt, published_document
 from curate.views.status import read_run
 
@@ -48,8 +50,7 @@ class Pair(NamedTuple):
 def check_ceilings(plan: Plan, folder: RunFolder, phase: Phase, done: Mapping[int, Done]) -> None:
     """R311 for every ceiling that the job would pass."""
     assert phase.job is not None
-    job = build_step(phase.job.use, phase.job.options)
-    assert isinstance(job, Job)
+    job = build_job(phase.job)
     units = {unit: c["removals"] for unit, c in read_counters(folder, phase.name, done)}
     ceilings = job.ceilings()
     found = exceeded(ceilings, added_up(units.values())) if ceilings is not None else []
@@ -72,7 +73,7 @@ def check_ceilings(plan: Plan, folder: RunFolder, phase: Phase, done: Mapping[in
     raise CurateError(problems)
 
 
-def _called(root: Path) -> str:
+def _called(root: Place) -> str:
     return root.name if root == Path("runs", root.name).absolute() else str(root)
 
 
@@ -106,7 +107,7 @@ def _pairs_in(documents: Documents, phase: Phase, job: Job[Any], excess: Excess,
     assert phase.source is not None
     source = documents.run.phase(phase.source).done
     readers = [
-        ExchangeReader(documents.folder.absolute(d.outputs["rows"].path), d.outputs["rows"].checksum)
+        ExchangeReader(d.outputs["rows"].ranges(documents.folder), d.outputs["rows"].checksum)
         for _, d in sorted(source.items())
     ]
     best: list[tuple[int, Pair]] = []

@@ -21,6 +21,7 @@ from curate.core.errors import error
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.overlay import DROP, TEXT_BYTES, OverlayReader, doc_numbers
+from curate.core.packs import Stretch
 from curate.core.plan import Phase, Plan
 from curate.io.source import read_shard
 
@@ -36,7 +37,7 @@ class ShardView:
     manifest: Manifest
     folder: RunFolder
     shard: int
-    ingested: str | None
+    ingested: str | Stretch | None
     overlays: tuple[tuple[Phase, Done], ...]
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -65,8 +66,8 @@ class ShardView:
                 end = int(doc_numbers(batch.record)[-1])
                 yield self._assemble(columns, placed, last.take_until(end), batch.record, readers)
 
-    def _path(self, index: int) -> Path:
-        return self.folder.absolute(self.overlays[index][1].outputs["overlay"].path)
+    def _path(self, index: int) -> Path | Stretch:
+        return self.overlays[index][1].outputs["overlay"].place(self.folder)
 
     def _place(self, columns: Sequence[str]) -> dict[str, int]:
         """Column → index of the overlay that holds it, -1 for the source. `text` stays with the source."""

@@ -7,6 +7,12 @@ counts each rule that failed, so its sum may be larger.
 
     {"steps": [{"step": "lid", "by_language": {"deu_Latn": {"rows_in": 9, "rows_kept": 8, "rows_quarantined": 0,
       "bytes_in": 900, "bytes_kept": 850, "dropped": {"reason": 1}, "reasons": {"reason": 1}}}}]}
+
+Encoders have lines of their own, which are of times and so another time others: in the done-file of each unit
+
+    "encoders": {"usem3": {"tokens": 81204, "busy_seconds": 3.1, "seconds": 3.4}}
+
+tokens that it read in the unit, seconds in which it computed, and seconds that the unit took.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.core.columns import UNDETERMINED
+from curate.core.stage import Work
 
 #: The step's name under which the reader's own work stands: bad records and documents without text.
 READ = "read"
@@ -192,6 +199,26 @@ def add_up(steps: Iterable[str], units: Iterable[Mapping[str, Any]]) -> list[Ste
             for language, numbers in step["by_language"].items():
                 ledger.by_language.setdefault(language, Tally()).add(numbers)
     return list(ledgers.values())
+
+
+def encoders(facts: Iterable[Mapping[str, Any]]) -> dict[str, Work]:
+    """Encoder → what it did in the units of a phase, added up. facts: of their done-files."""
+    found: dict[str, Work] = {}
+    for unit in facts:
+        for name, did in unit.get("encoders", {}).items():
+            work = Work(did["tokens"], did["busy_seconds"], did["seconds"])
+            found[name] = found.get(name, Work()).plus(work)
+    return dict(sorted(found.items()))
+
+
+def all_encoders(facts: Iterable[Mapping[str, Any]]) -> Work:
+    """What the encoders of a phase did together; the seconds of a unit with two of them count once."""
+    total = Work()
+    for unit in facts:
+        works = encoders([unit]).values()
+        tokens, busy = sum(w.tokens for w in works), sum(w.busy for w in works)
+        total = total.plus(Work(tokens, busy, max((w.seconds for w in works), default=0.0)))
+    return total
 
 
 def imbalances(ledgers: list[StepLedger]) -> list[str]:

@@ -6,6 +6,7 @@ One thread reads and writes, in the order of `doc`; batches go through the steps
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
@@ -19,7 +20,7 @@ from curate.core.expression import parse
 from curate.core.overlay import OverlayWriter
 from curate.core.passages import Beside
 from curate.core.plan import Phase, Plan, StepPlan
-from curate.core.stage import Job
+from curate.core.stage import Job, Work
 from curate.io.source import read_shard
 from curate.running.joined import SIZE
 from curate.running.ledger import READ, counters_json
@@ -48,6 +49,7 @@ def run_pass(
     """
     path = space.folder.overlay(phase.name, unit, attempt)
     pipeline.start_unit(found, _passage_numbers(space, phase, unit))
+    encoders = _Encoders(pipeline)
     rows = rewritten = 0
     outputs = {"overlay": path}
     facts: dict[str, Any] = {}
@@ -78,14 +80,43 @@ def run_pass(
             rewritten += outcome.rewritten
             for bad in outcome.bad:
                 quarantine.add(bad)
-            report(outcome.overlay.num_rows, outcome.bytes_in)
+            report(outcome.overlay.num_rows, outcome.bytes_in, encoders.look())
     if exchange is not None:
         facts["mapped"] = mapped
     facts["rewritten"] = rewritten
     if counts := pipeline.finish_unit():
         facts["counts"] = counts
+    if used := encoders.facts():
+        facts["encoders"] = used
     seals = {role: file.seal for role, file in (("rows", exchange), ("side", side)) if file is not None}
     return UnitResult(rows, outputs, counters_json(pipeline.counters), facts, seals)
+
+
+class _Encoders:
+    """What the encoders of a pass do in one unit, and how long the unit takes."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._found: dict[str, Work] = {}
+        self._start = time.perf_counter()
+
+    def look(self) -> Work:
+        """What they did since the last look, all together."""
+        total = Work()
+        for name, work in self._pipeline.worked().items():
+            self._found[name] = self._found.get(name, Work()).plus(work)
+            total = total.plus(work)
+        return total
+
+    def facts(self) -> dict[str, dict[str, float]]:
+        """Encoder → `tokens`, `busy_seconds` of computing, `seconds` of the unit; of those that had something to do."""
+        self.look()
+        seconds = round(time.perf_counter() - self._start, 6)
+        return {
+            name: {"tokens": work.tokens, "busy_seconds": round(work.busy, 6), "seconds": seconds}
+            for name, work in self._found.items()
+            if work.tokens
+        }
 
 
 def _passage_numbers(space: Workspace, phase: Phase, unit: int) -> PassageNumbers | None:

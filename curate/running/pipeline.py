@@ -29,7 +29,7 @@ from curate.core.errors import CurateError, error
 from curate.core.expression import Expression, parse
 from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES, overlay_schema
 from curate.core.plan import StepPlan
-from curate.core.stage import Annotator, Caching, Context, Mapped
+from curate.core.stage import Annotator, Caching, Context, Encoding, Mapped, Work
 from curate.running.contract import AnyStep, checked_column, checked_columns, step_fields
 from curate.running.jobs import MapperStep, Marks
 from curate.running.joined import SIZE
@@ -163,6 +163,12 @@ def _caching(step: AnyStep) -> Caching | None:
     return inner if isinstance(inner, Caching) else None
 
 
+def _encoding(step: AnyStep) -> Encoding | None:
+    """The step with an encoder, if it is one; also one over passages."""
+    inner = step.step if isinstance(step, OverPassages) else step
+    return inner if isinstance(inner, Encoding) else None
+
+
 class Pipeline:
     """The steps of one pass, built and opened once per process; `start_unit` begins a shard with fresh counters.
 
@@ -196,6 +202,7 @@ class Pipeline:
         self._turns: list[AbstractContextManager[Any]] = [
             Lock() if getattr(step, "SERIAL", False) else nullcontext() for _, step in steps
         ]
+        self._encoding = [found for _, step in steps if (found := _encoding(step)) is not None]
         for plan, step in steps:
             step.open(replace(context, snapshot=plan.snapshot))
 
@@ -214,6 +221,14 @@ class Pipeline:
         steps = [(plan.name, _caching(step)) for plan, step in self._steps]
         counts = {name: dict(step.finish()) for name, step in steps if step is not None}
         return {name: numbers for name, numbers in counts.items() if numbers}
+
+    def worked(self) -> dict[str, Work]:
+        """Encoder → what it did since this was asked last, tokens and busy seconds."""
+        found: dict[str, Work] = {}
+        for step in self._encoding:
+            for name, work in step.worked().items():
+                found[name] = found.get(name, Work()).plus(work)
+        return found
 
     def run(self, record: pa.RecordBatch, bad: Sequence[BadRow] = ()) -> Outcome:
         """One batch through the steps, and counted."""

@@ -2,8 +2,10 @@
 elsewhere.
 
     pass1   ━━━━━━━━━━━━╸━━━━  41/96  1,204,331 rows  31,200/s  84.1 MB/s  0:00:38  0:00:51 left
+    score   ━━━━━━━━━━━━╸━━━━  41/96  1,204,331 rows  12,300 tokens/s  busy 93 %  0:00:38  0:00:51 left
 
-A narrow terminal shows fewer of these. Rows and bytes are those that workers have told of; a unit whose
+A narrow terminal shows fewer of these. Where encoders work, the tokens that they read in a second stand in place of rows
+and bytes, with the share of the workers' time in which they computed: below 90 % something else holds them up. Rows and bytes are those that workers have told of; a unit whose
 worker dies is told of again when it is tried again, so they may run a little ahead of what is done.
 """
 
@@ -21,6 +23,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from curate.core.stage import NO_WORK, Work
 from curate.views.report_view import plural, size
 
 if TYPE_CHECKING:
@@ -29,8 +32,9 @@ if TYPE_CHECKING:
 #: Seconds over which a rate is measured.
 _WINDOW: Final = 15.0
 _PER_SECOND: Final = 4
-#: Columns of the terminal from which a part is shown: bar, rows, rates and elapsed, bytes.
-_BAR, _ROWS, _RATES, _BYTES = 60, 34, 76, 96
+#: Columns of the terminal from which a part is shown: bar, rows, rates and elapsed, bytes; rows beside
+#: tokens, all rates beside each other.
+_BAR, _ROWS, _RATES, _BYTES, _WIDE, _ALL = 60, 34, 76, 96, 108, 128
 
 
 class Progress:
@@ -47,7 +51,8 @@ class Progress:
         self._phase = ""
         self._units = self._done = self._first_done = self._rows = self._bytes = 0
         self._start = 0.0
-        self._told: deque[tuple[float, int, int]] = deque()
+        self._work = Work()
+        self._told: deque[tuple[float, int, int, Work]] = deque()
 
     def __enter__(self) -> Progress:
         return self
@@ -61,7 +66,8 @@ class Progress:
         self._units, self._done, self._first_done = units, done, done
         self._rows = self._bytes = 0
         self._start = self._clock()
-        self._told = deque([(self._start, 0, 0)])
+        self._work = Work()
+        self._told = deque([(self._start, 0, 0, self._work)])
         if self._fancy:
             self._live = Live(
                 console=self.console,
@@ -74,12 +80,13 @@ class Progress:
             known = f", {done:,} done before" if done else ""
             self._print(f"{self._phase}: {plural(units, 'unit')}{known}")
 
-    def progress(self, rows: int, size: int) -> None:
-        """A worker has finished a batch: rows and bytes of text since it last told."""
+    def progress(self, rows: int, size: int, work: Work = NO_WORK, /) -> None:
+        """A worker has finished a batch: rows, bytes of text and what encoders did since it last told."""
         self._rows += rows
         self._bytes += size
+        self._work = self._work.plus(work)
         now = self._clock()
-        self._told.append((now, self._rows, self._bytes))
+        self._told.append((now, self._rows, self._bytes, self._work))
         while len(self._told) > 2 and self._told[0][0] < now - _WINDOW:
             self._told.popleft()
 
@@ -102,6 +109,8 @@ class Progress:
         if seconds > 0 and self._rows:
             text += f", {self._rows / seconds:,.0f} rows/s"
             text += f", {size(self._bytes / seconds)}/s" if self._bytes else ""
+        if seconds > 0 and self._work.tokens:
+            text += f", {self._work.tokens / seconds:,.0f} tokens/s, encoders {busy_text(self._work)}"
         self._print(text)
 
     @property
@@ -119,9 +128,18 @@ class Progress:
     def _rates(self) -> tuple[float, float]:
         """Rows and bytes a second, lately."""
         now = self._clock()
-        then, rows, volume = self._told[0]
+        then, rows, volume, _ = self._told[0]
         passed = now - then
         return ((self._rows - rows) / passed, (self._bytes - volume) / passed) if passed > 0 else (0.0, 0.0)
+
+    def _encoders(self) -> list[str]:
+        """Tokens a second and busy share, lately; nothing where no encoder works."""
+        if not self._work.tokens:
+            return []
+        then, _, _, before = self._told[0]
+        passed = self._clock() - then
+        lately = self._work.minus(before)
+        return [f"{lately.tokens / passed if passed > 0 else 0:,.0f} tokens/s", busy_text(lately)]
 
     def _left(self) -> str:
         """Time left, by the units done since the phase began; empty while none is."""
@@ -141,18 +159,27 @@ class Progress:
             )
         parts.append(Text(f"{self._done:,}/{self._units:,}", no_wrap=True))
         rows, volume = self._rates()
-        if width >= _ROWS:
+        encoders = self._encoders()
+        if width >= (_WIDE if encoders else _ROWS):
             parts.append(Text(f"{self._rows:,} rows", no_wrap=True))
-        if width >= _RATES:
+        if width >= (_ALL if encoders else _RATES):
             parts.append(Text(f"{rows:,.0f}/s", no_wrap=True))
-        if width >= _BYTES:
+        if width >= (_ALL if encoders else _BYTES):
             parts.append(Text(f"{size(volume)}/s", no_wrap=True))
+        if width >= _BAR:
+            parts += [Text(part, no_wrap=True) for part in encoders]
+        if width >= _BYTES:
             parts.append(Text(duration(self._clock() - self._start), no_wrap=True))
         if width >= _RATES:
             parts.append(Text(self._left(), no_wrap=True))
         line = Table.grid(padding=(0, 2, 0, 0))
         line.add_row(*parts)
         return line
+
+
+def busy_text(work: Work) -> str:
+    """`busy 93 %`: of the time of the workers that were at it."""
+    return f"busy {100 * work.busy / work.seconds:.0f} %" if work.seconds else "busy –"
 
 
 def duration(seconds: float) -> str:

@@ -15,6 +15,7 @@ from curate import __version__
 from curate.core.exchange import ExchangeReader, ExchangeWriter
 from curate.core.expression import parse
 from curate.core.overlay import doc_numbers, read_overlay_schema
+from curate.core.packs import Stretch
 from curate.core.passages import Beside
 from curate.core.plan import OutputPlan, Phase
 from curate.io.passages import Fates, exploded
@@ -30,6 +31,7 @@ from curate.io.publish import (
     write_file,
 )
 from curate.io.published import needed_columns, published_batch, published_schema
+from curate.running.finish import staging_folder
 from curate.running.joined import SIZE
 from curate.running.workspace import Report, UnitResult, Workspace
 
@@ -74,16 +76,17 @@ def _partition(output: OutputPlan, record: pa.RecordBatch) -> pa.StringArray | N
 
 
 def run_exchange(space: Workspace, phase: Phase, unit: int, attempt: str, report: Report) -> UnitResult:
-    """The kept rows of one shard, as they will be published, each under the row group it goes to."""
+    """The kept rows of a run of shards, as they will be published, each under the row group it goes to."""
     output = space.plan.output(phase.output or "")
     schema = exchange_schema(_schema_of(space, output))
     path = space.folder.exchange(phase.name, unit, attempt)
     rows = 0
     with ExchangeWriter(path, schema) as writer:
-        for numbers, published, groups in _published_rows(space, output, space.layout(output.name), unit):
-            writer.append(pa.RecordBatch.from_arrays([numbers, *published.columns], schema=schema), groups)
-            rows += published.num_rows
-            report(published.num_rows, int(published.nbytes))
+        for shard in space.manifest.groups[unit]:
+            for numbers, published, groups in _published_rows(space, output, space.layout(output.name), shard):
+                writer.append(pa.RecordBatch.from_arrays([numbers, *published.columns], schema=schema), groups)
+                rows += published.num_rows
+                report(published.num_rows, int(published.nbytes))
     return UnitResult(rows, {"rows": path}, {"steps": []}, seals={"rows": writer.seal})
 
 
@@ -118,11 +121,11 @@ def available_schema(space: Workspace) -> pa.Schema:
 def _any_overlay(space: Workspace, phase: Phase) -> pa.Schema:
     """The schema that all overlays of a pass share."""
     done = next(iter(space.done(phase.name).values()))
-    return _overlay_schema(space.folder.absolute(done.outputs["overlay"].path))
+    return _overlay_schema(done.outputs["overlay"].place(space.folder))
 
 
 @lru_cache(maxsize=64)
-def _overlay_schema(path: Path) -> pa.Schema:
+def _overlay_schema(path: Path | Stretch) -> pa.Schema:
     return read_overlay_schema(path)
 
 
@@ -130,12 +133,17 @@ def run_write(
     space: Workspace,
     phase: Phase,
     unit: int,
-    target: Path,
+    attempt: str,
     open_exchange: Callable[[str, int], ExchangeReader],
     report: Report,
 ) -> UnitResult:
-    """One published file, from the exchange files of all shards."""
+    """One published file, from the exchange files of all runs of shards.
+
+    It waits until all are there, in a hidden folder in the output's own; one for a store is written here before.
+    """
     output = space.plan.output(phase.output or "")
+    staged = staging_folder(space.folder, output) / f"{unit:06d}.{attempt}"
+    target = staged if isinstance(staged, Path) else space.folder.scratch.root / "staged" / staged.name
     layout = space.layout(output.name)
     facts = {"curate": __version__, "config": space.plan.config, "output": output.provenance()}
     schema = _schema_of(space, output)
@@ -143,13 +151,13 @@ def run_write(
     target.parent.mkdir(parents=True, exist_ok=True)
     if output.exchanged:
         source = f"{output.name}.exchange"
-        shards = sorted(space.done(source))
-        groups = exchanged_groups(output, layout, unit, lambda: (open_exchange(source, s) for s in shards))
+        sent = sorted(space.done(source))
+        groups = exchanged_groups(output, layout, unit, lambda: (open_exchange(source, s) for s in sent))
     else:
         groups = streamed_groups(_rows_in_order(space, output, layout, unit), layout, unit)
     rows, volume = write_file(target, groups, schema)
     report(rows, volume)
-    return UnitResult(rows, {"file": target}, {"steps": []}, {"bytes": volume})
+    return UnitResult(rows, {"file": target}, {"steps": []}, {"bytes": volume}, places={"file": staged})
 
 
 def _rows_in_order(

@@ -23,10 +23,11 @@ import pyarrow as pa
 
 from curate.config.environment import expand
 from curate.core.commit import Done, Output, describe, remove_outputs, write_done
-from curate.core.errors import CurateError, Problem, error, system_error
+from curate.core.errors import CurateError, Problem, error, is_gone, system_error
 from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder, new_attempt
 from curate.core.manifest import Manifest
+from curate.core.objects import Place, Scratch
 from curate.core.passages import Beside
 from curate.core.plan import Phase, Plan, StepPlan, digest, pack
 from curate.core.stage import Context, Job, Mapper
@@ -41,7 +42,6 @@ from curate.planning.fingerprints import (
 )
 from curate.running.checks import run_check
 from curate.running.contract import AnyStep
-from curate.running.finish import staging_folder
 from curate.running.jobs import MapperStep, Marks, found_records
 from curate.running.passages import OverMapper, OverPassages, PassageMarks
 from curate.running.passes import run_pass
@@ -55,6 +55,10 @@ from curate.running.workspace import Report, UnitResult, Workspace
 from curate.stages import load as load_stage
 
 T = TypeVar("T")
+
+
+#: Seconds after which records are read again, when a file that they name is gone.
+_PAUSES: Final = (0.05, 0.3)
 
 
 def _allowed_files() -> int:
@@ -71,8 +75,10 @@ ATTRIBUTES: Final = 65.0
 _PAUSE: Final = 3.0
 
 
-def _state(path: Path) -> tuple[int, int] | None:
-    """What changes when a file is replaced; None if there is none."""
+def _state(path: Place) -> tuple[int, int] | None:
+    """What changes when a file is replaced; None if there is none, or it is an object."""
+    if not isinstance(path, Path):
+        return None
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -85,7 +91,7 @@ def scratch_base(local_tmp: str | None) -> Path:
     return Path(expand(local_tmp, os.environ) if local_tmp else tempfile.gettempdir())
 
 
-def run_scratch(local_tmp: str | None, root: Path) -> Path:
+def run_scratch(local_tmp: str | None, root: Place) -> Path:
     """Where the workers of one run put their scratch folders on this node."""
     return scratch_base(local_tmp) / f"curate-{digest(str(root))[:16]}"
 
@@ -95,6 +101,14 @@ def build_step(use: str, options: Mapping[str, Any]) -> AnyStep | Job[Any]:
     stage = load_stage(use)
     step: AnyStep | Job[Any] = stage(stage.Config.model_validate(dict(options)))
     return step
+
+
+def build_job(plan: StepPlan) -> Job[Any]:
+    """A job that knows which files the run was planned with, for those who ask it about what it did."""
+    job = build_step(plan.use, plan.options)
+    assert isinstance(job, Job)
+    job.expect(plan.artifacts)
+    return job
 
 
 def _placed(plan: Plan, step_plan: StepPlan, step: AnyStep | Job[Any]) -> AnyStep:
@@ -113,10 +127,9 @@ class Worker:
     """
 
     def __init__(
-        self, root: Path, *, threads: int = 1, scratch: Path | None = None, patience: float = 0.0
+        self, root: Place, *, threads: int = 1, scratch: Path | None = None, patience: float = 0.0
     ) -> None:
         self._patience = patience
-        self.folder = RunFolder(root)
         self.plan, self.manifest = load_run(root)
         check_version(self.plan, root)
         self._threads = threads
@@ -133,11 +146,20 @@ class Worker:
         self._scratch = tempfile.TemporaryDirectory(
             prefix="curate-", dir=scratch if scratch is not None else scratch_base(self.plan.local_tmp)
         )
+        self.folder = RunFolder(root, Scratch(Path(self._scratch.name)))
         self._space = Workspace(self.plan, self.manifest, self.folder, self._finished, self._layout)
 
     def close(self) -> None:
         self._lanes.close()
         self._scratch.cleanup()
+
+    def open(self, phase_name: str) -> None:
+        """Build and open the steps of a phase now, instead of with its first unit."""
+        phase = self.plan.phase(phase_name)
+        if phase.kind == "pass":
+            self._pipeline(phase)
+        elif phase.job is not None:
+            self._job(phase)
 
     def pending(self, phase_name: str, units: Sequence[int]) -> list[int]:
         """Those of these units that nobody has done since the phase began."""
@@ -148,7 +170,8 @@ class Worker:
     def task_units(self, phase_name: str, task: int, tasks: int) -> list[int]:
         """Units that task `task` of `tasks` still has to do: the division depends on sizes, not on what is done."""
         phase = self.plan.phase(phase_name)
-        packed = pack(unit_sizes(self.manifest, phase, self._fingerprints_of(phase)), tasks)
+        layout = self._layout(phase.output) if phase.kind == "write" and phase.output is not None else None
+        packed = pack(unit_sizes(self.manifest, phase, self._fingerprints_of(phase), layout), tasks)
         done = finished_units(self.plan, self.manifest, phase, self.folder)
         return [unit for unit in packed[task] if unit not in done] if task < len(packed) else []
 
@@ -166,11 +189,13 @@ class Worker:
         committed = []
         for unit in units:
             try:
-                done = self._unit(phase, unit, fingerprints[unit], task, report)
+                done = self._patiently(phase, unit, fingerprints[unit], task, report)
             except CurateError as cause:
                 raise located(cause, self.manifest, phase, unit) from cause
             except OSError as cause:
                 raise located(system_error(cause), self.manifest, phase, unit) from cause
+            finally:
+                self.folder.scratch.clear()
             if done is not None:
                 committed.append(done)
         return committed
@@ -184,6 +209,25 @@ class Worker:
             self._fingerprints[phase.name] = found
         return self._fingerprints[phase.name]
 
+    def _patiently(
+        self, phase: Phase, unit: int, fingerprint: str, task: int, report: Report
+    ) -> Done | None:
+        """`_unit`, again if a file is gone and the records, read again, tell of another place: a phase was compacted."""
+        for pause in _PAUSES:
+            try:
+                return self._unit(phase, unit, fingerprint, task, report)
+            except (CurateError, FileNotFoundError) as cause:
+                if not is_gone(cause) or not self._moved(pause):
+                    raise
+        return self._unit(phase, unit, fingerprint, task, report)
+
+    def _moved(self, pause: float) -> bool:
+        """Forget the records of earlier phases; whether they differ now, after a pause."""
+        held, self._done = self._done, {}
+        self._exchange.clear()
+        time.sleep(pause)
+        return any(self._finished(name) != records for name, records in held.items())
+
     def _unit(self, phase: Phase, unit: int, fingerprint: str, task: int, report: Report) -> Done | None:
         attempt = new_attempt()
         path = self.folder.quarantine(phase.name, unit, attempt)
@@ -196,7 +240,8 @@ class Worker:
         counters.write_text(json.dumps(result.counters), encoding="utf-8")
         result.outputs["counters"] = counters
         outputs: dict[str, Output] = {
-            role: describe(self.folder, path, result.seals.get(role)) for role, path in result.outputs.items()
+            role: describe(self.folder, path, result.seals.get(role), result.places.get(role))
+            for role, path in result.outputs.items()
         }
         done = Done(
             unit=unit,
@@ -255,8 +300,7 @@ class Worker:
             return run_count(self._space, phase, unit, report)
         if phase.kind == "exchange":
             return run_exchange(self._space, phase, unit, attempt, report)
-        target = staged_file(self._space, phase, unit, attempt)
-        return run_write(self._space, phase, unit, target, self._open_exchange, report)
+        return run_write(self._space, phase, unit, attempt, self._open_exchange, report)
 
     def _pipeline(self, phase: Phase) -> Pipeline:
         if phase.name not in self._pipelines:
@@ -320,10 +364,10 @@ class Worker:
         return found_records(readers, shard)
 
     def _look(self, look: Callable[[], T | None]) -> T | None:
-        """What `look` sees, as soon as it sees something and as long as patience lasts."""
-        until = time.monotonic() + self._patience
+        """What `look` sees, as soon as it sees something and as long as patience lasts, at the second look in any case."""
+        until = time.monotonic() + max(self._patience, _PAUSES[-1])
         while (found := look()) is None and time.monotonic() < until:
-            time.sleep(_PAUSE)
+            time.sleep(_PAUSE if self._patience else _PAUSES[-1])
         return found
 
     def _finished(self, phase_name: str) -> Mapping[int, Done]:
@@ -359,16 +403,11 @@ class Worker:
         key = (phase_name, unit, role)
         if key not in self._exchange:
             output = self._finished(phase_name)[unit].outputs[role]
-            self._exchange[key] = ExchangeReader(self.folder.absolute(output.path), output.checksum)
+            self._exchange[key] = ExchangeReader(output.ranges(self.folder), output.checksum)
             while len(self._exchange) > self._open_files:
                 self._exchange.popitem(last=False)
         self._exchange.move_to_end(key)
         return self._exchange[key]
-
-
-def staged_file(space: Workspace, phase: Phase, unit: int, attempt: str) -> Path:
-    """Where a published file waits until all are there: a hidden folder in the output's own folder."""
-    return staging_folder(space.folder, space.plan.output(phase.output or "")) / f"{unit:06d}.{attempt}"
 
 
 def located(cause: CurateError, manifest: Manifest, phase: Phase, unit: int) -> CurateError:
@@ -384,7 +423,11 @@ def unit_files(manifest: Manifest, phase: Phase, unit: int) -> dict[str, object]
     """The file a unit reads, for messages; of several the first, and how many more."""
     if phase.kind in ("write", "reduce"):
         return {}
-    numbers = manifest.ingest[unit].files if phase.kind == "ingest" else manifest.shards[unit].files
+    if phase.kind == "ingest":
+        numbers = manifest.ingest[unit].files
+    else:
+        group = manifest.groups[unit] if phase.kind == "exchange" else (unit,)
+        numbers = tuple(dict.fromkeys(f for s in group for f in manifest.shards[s].files))
     paths = [manifest.files[n].path for n in numbers]
     if not paths:
         return {}

@@ -13,14 +13,20 @@ from curate.core.commit import Done
 from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest, Shard, row_of, shard_of
+from curate.core.objects import Place
+from curate.core.packs import Stretch
 from curate.core.plan import Phase, Plan
+from curate.core.stage import Work
 from curate.io.publish import FileLayout
 from curate.io.source import BadRecord
 from curate.running.joined import ShardView
 from curate.running.quarantine import BadRow
 
-#: Called after every batch with (rows, bytes of text) since the last call.
-Report = Callable[[int, int], None]
+
+class Report(Protocol):
+    """Called after every batch with rows, bytes of text and what encoders did since the last call."""
+
+    def __call__(self, rows: int, size: int, work: Work = ..., /) -> None: ...
 
 
 class OpenExchange(Protocol):
@@ -33,7 +39,8 @@ class OpenExchange(Protocol):
 class UnitResult:
     """What a unit wrote and counted. rows: rows that entered; outputs: role → file; facts: for the next phases.
 
-    seals: role → seal, of those files that are exchanges.
+    seals: role → seal, of those files that are exchanges. places: role → where a file is to stand, if it was written
+    elsewhere.
     """
 
     rows: int
@@ -41,6 +48,7 @@ class UnitResult:
     counters: dict[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
     seals: dict[str, str] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,11 +61,12 @@ class Workspace:
     done: Callable[[str], Mapping[int, Done]]
     layout: Callable[[str], FileLayout]
 
-    def ingested(self, shard: Shard) -> str | None:
+    def ingested(self, shard: Shard) -> str | Stretch | None:
         if shard.ingest is None:
             return None
         output = self.done("ingest")[shard.ingest].outputs[f"shard{shard.number}"]
-        return str(self.folder.absolute(output.path))
+        place = output.place(self.folder)
+        return place if isinstance(place, Stretch) else str(place)
 
     def view(self, shard: int, before: Phase | None = None) -> ShardView:
         """A shard with the overlays of the passes before that phase (all passes if None)."""

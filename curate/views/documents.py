@@ -27,6 +27,7 @@ from curate.core.columns import DOC, ID, TEXT, UNDETERMINED
 from curate.core.errors import CurateError
 from curate.core.manifest import SourceFile, row_of, shard_of
 from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES
+from curate.core.packs import Stretch, parquet_source
 from curate.core.plan import Phase
 from curate.core.stage import Job
 from curate.diagnostics import printable
@@ -112,7 +113,7 @@ class Documents:
     @cached_property
     def quarantine(self) -> pa.Table | None:
         """All bad records, ascending by doc; None if there are none."""
-        tables = [pq.read_table(path) for path in quarantine_files(self.run)]
+        tables = [pq.read_table(parquet_source(path)) for path in quarantine_files(self.run)]
         return pa.concat_tables(tables).sort_by(DOC).combine_chunks() if tables else None
 
     def quarantined(self, doc: int) -> Fate | None:
@@ -122,13 +123,13 @@ class Documents:
         found = self.quarantine.filter(pc.equal(self.quarantine[DOC], doc)).to_pylist()
         return _bad_fate(found[0]) if found else None
 
-    def overlays(self, shard: int) -> list[tuple[Phase, Path]]:
+    def overlays(self, shard: int) -> list[tuple[Phase, Path | Stretch]]:
         """The passes that have seen a shard, in order, with what they wrote about it."""
         found = []
         for phase in self.run.passes:
             if shard not in phase.done:
                 break
-            found.append((phase.phase, self.folder.absolute(phase.done[shard].outputs["overlay"].path)))
+            found.append((phase.phase, self.run.place(phase, shard, "overlay")))
         return found
 
     def place(self, doc: int) -> tuple[SourceFile, int]:
@@ -211,7 +212,9 @@ class Documents:
             return 0
         # Records are numbered one by one, so the last one's number, good or bad, tells how many there are.
         docs = [d for d in self._bad_docs.tolist() if shard_of(d) == shard]
-        metadata = pq.read_metadata(self.space.ingested(source))
+        place = self.space.ingested(source)
+        assert place is not None
+        metadata = pq.read_metadata(parquet_source(place))
         for group in range(metadata.num_row_groups):
             docs.append(metadata.row_group(group).column(0).statistics.max)
         return max((row_of(d) + 1 for d in docs), default=0)
@@ -289,7 +292,7 @@ class Documents:
             return None
         for phase, path in reversed(self.overlays(shard)):
             if any(name in s.writes for s in phase.steps):
-                table = pq.read_table(path, columns=[DOC, name])
+                table = pq.read_table(parquet_source(path), columns=[DOC, name])
                 return table[DOC].to_numpy(), pc.fill_null(table[name].combine_chunks(), UNDETERMINED)
         if name not in self.source.names:
             return None
@@ -298,11 +301,18 @@ class Documents:
         return table[DOC].to_numpy(), pc.fill_null(table[name].combine_chunks(), UNDETERMINED)
 
 
+def raise_if_another(cause: CurateError) -> None:
+    """An index that is gone is shown as that; one that is not the run's would say something else about its documents."""
+    if any(problem.code == "R301" for problem in cause.problems):
+        raise cause
+
+
 def published_document(job: Job[Any], number: int) -> Document:
     """A document of another run that a job names by a number below 0, as far as an index knows it."""
     try:
         found = job.describe(number)
-    except CurateError:
+    except CurateError as cause:
+        raise_if_another(cause)
         found = None
     own = {ID: found["id"] if found is not None else f"published {number}"}
     text = found["first_line"] if found is not None else None
@@ -311,9 +321,9 @@ def published_document(job: Job[Any], number: int) -> Document:
     )
 
 
-def read_rows(path: Path, docs: Docs) -> pa.Table:
+def read_rows(path: Path | Stretch, docs: Docs) -> pa.Table:
     """The overlay's rows of these documents (ascending); only row groups that may hold one are read."""
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(parquet_source(path))
     column = file.schema_arrow.names.index(DOC)
     groups = []
     for group in range(file.metadata.num_row_groups):

@@ -16,21 +16,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.core.objects import as_place, Place
 from curate.core.columns import DOC, REASONS, TEXT, UNDETERMINED, qualified, step_of
 from curate.core.errors import CurateError, error
 from curate.core.expression import parse
 from curate.core.expression.evaluate import evaluate
 from curate.core.expression.tree import Between, Column, Compare, Literal, Logic, Negate, Node, Not
 from curate.core.manifest import row_of, shard_of
+from curate.core.packs import parquet_source
 from curate.core.plan import OutputPlan, StepPlan
-from curate.core.stage import Annotator, Job, Rule
+from curate.core.stage import Annotator, Rule
 from curate.core.suggest import did_you_mean
 from curate.io.publish import file_name, row_groups
 from curate.running.finish import read_published
 from curate.running.joined import SIZE
 from curate.running.ledger import READ
-from curate.running.task import build_step
-from curate.views.documents import Document, Documents, raw_text
+from curate.running.task import build_job, build_step
+from curate.views.documents import Document, Documents, raise_if_another, raw_text
 from curate.views.status import read_run
 
 #: Characters of the text that are shown.
@@ -39,7 +41,7 @@ EXCERPT: Final = 300
 _NUMBER: Final = "doc:"
 
 
-def explain(root: Path, wanted: str) -> list[dict[str, Any]]:
+def explain(root: Place, wanted: str) -> list[dict[str, Any]]:
     """The life of every document with that id (or of `doc:<number>`), in the order of their numbers; R308 if
     there is none.
     """
@@ -100,7 +102,7 @@ def _record(documents: Documents, document: Document) -> pa.RecordBatch:
     """The document as one row of every column known, for conditions."""
     fields: dict[str, pa.DataType] = {f.name: f.type for f in documents.source}
     for _, path in documents.overlays(shard_of(document.doc)):
-        fields |= {f.name: f.type for f in pq.read_schema(path) if f.name in document.values}
+        fields |= {f.name: f.type for f in pq.read_schema(parquet_source(path)) if f.name in document.values}
     row = {**document.own, **document.values, DOC: document.doc, TEXT: document.text}
     schema = pa.schema(list(fields.items()))
     return pa.RecordBatch.from_pylist([{name: row.get(name) for name in schema.names}], schema=schema)
@@ -170,10 +172,10 @@ def _twins(documents: Documents, document: Document, plan: StepPlan) -> dict[str
 
 def _published_twin(document: Document, plan: StepPlan, number: int, role: str) -> dict[str, Any]:
     """A document of an index, as far as it can still be read."""
-    job = build_step(plan.use, plan.options)
     try:
-        found = job.describe(number) if isinstance(job, Job) else None
+        found = build_job(plan).describe(number) if plan.kind == "job" else None
     except CurateError as cause:
+        raise_if_another(cause)
         return {"id": f"published {number}", "doc": number, "first_line": "", "unreadable": str(cause)}
     if found is None:
         return {
@@ -324,7 +326,7 @@ def _published(documents: Documents, document: Document, record: pa.RecordBatch)
         except LookupError:
             name = None
         complete = read_published(documents.folder, output)[1]
-        path = str(Path(output.path) / name) if name is not None else None
+        path = str(as_place(output.path) / name) if name is not None else None
         yield {"output": output.name, "complete": complete, "partition": partition, "path": path}
 
 

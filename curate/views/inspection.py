@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from curate.core.columns import DOC, UNDETERMINED
 from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED
+from curate.core.packs import parquet_source
 from curate.io.publish import shuffle_key
 from curate.running.ledger import READ
 from curate.views.documents import Docs, Document, Documents
@@ -154,7 +155,7 @@ def _fates(documents: Documents, shard: int) -> pa.Table:
     numbers = pa.array(documents.step_names)
     parts = [_bad_records(documents, shard)]
     for index, (_, path) in enumerate(overlays):
-        table = pq.read_table(path, columns=[DOC, DROP, DROP_REASONS])
+        table = pq.read_table(parquet_source(path), columns=[DOC, DROP, DROP_REASONS])
         leaves = pc.is_valid(table[DROP]) if index + 1 < len(overlays) else pc.is_in(table[DOC], table[DOC])
         table = table.filter(pc.and_(leaves, pc.fill_null(pc.not_equal(table[DROP], QUARANTINED), True)))
         exit_step = pc.fill_null(pc.index_in(table[DROP], value_set=numbers), _NEVER).cast(pa.int64())

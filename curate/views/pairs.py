@@ -26,15 +26,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curate.core.commit import Output
+
 from curate.core.errors import CurateError
 from curate.core.exchange import ExchangeReader
 from curate.core.manifest import shard_of
 from curate.core.plan import StepPlan
 from curate.core.stage import Job
-from curate.running.task import build_step
-from curate.views.documents import Document, Documents, published_document
+from curate.running.task import build_job
+from curate.views.documents import Document, Documents, published_document, raise_if_another
 from curate.views.explain import first_line
+from curate.views.status import PhaseState
 
 Int64s = npt.NDArray[np.int64]
 Verdict = Literal["verified", "rejected", "restarred", "believed", "equal"]
@@ -87,9 +88,7 @@ class Pairs:
             if p.phase.kind == "reduce" and p.phase.makes is None
             if p.phase.job is not None and p.phase.job.name == step.name
         }
-        job = build_step(step.use, step.options)
-        assert isinstance(job, Job)
-        self._job = job
+        self._job = build_job(step)
         self._mapping = documents.run.phase(documents.plan.mapping(step.name).name)
 
     @property
@@ -184,11 +183,14 @@ class Pairs:
 
     def _batches(self, phase: str, partition: int | None = None) -> Iterator[pa.RecordBatch]:
         """What a phase of the job left, all of it or one partition."""
-        for _, done in sorted(self._phases[phase].done.items()):
-            yield from self._in_file(done.outputs["rows"], partition)
+        for unit in sorted(self._phases[phase].done):
+            yield from self._in_file(self._phases[phase], unit, "rows", partition)
 
-    def _in_file(self, output: Output, partition: int | None) -> Iterator[pa.RecordBatch]:
-        reader = ExchangeReader(self._documents.folder.absolute(output.path), output.checksum)
+    def _in_file(
+        self, phase: PhaseState, unit: int, role: str, partition: int | None
+    ) -> Iterator[pa.RecordBatch]:
+        place = self._documents.run.place(phase, unit, role)
+        reader = ExchangeReader(place, phase.done[unit].outputs[role].checksum)
         for wanted in reader.partitions() if partition is None else (partition,):
             yield from reader.batches(wanted)
 
@@ -212,10 +214,9 @@ class Pairs:
         for doc in docs:
             shards.setdefault(shard_of(doc), []).append(doc)
         for shard, members in shards.items():
-            done = self._mapping.done.get(shard)
-            if done is None:
+            if shard not in self._mapping.done:
                 continue
-            for batch in self._in_file(done.outputs["rows"], None):
+            for batch in self._in_file(self._mapping, shard, "rows", None):
                 if "key" not in batch.schema.names:
                     return {}
                 here = batch.filter(_isin(batch.column("doc"), members))
@@ -235,8 +236,7 @@ class Pairs:
         docs = np.unique(np.concatenate([edges.doc[unknown], edges.other[unknown]]))
         parts = [published] if published is not None else []
         for shard in np.unique(docs[docs >= 0] >> 32).tolist():
-            done = self._mapping.done[shard]
-            for batch in self._in_file(done.outputs["side"], 0):
+            for batch in self._in_file(self._mapping, shard, "side", 0):
                 mine = batch.select(published.schema.names) if published is not None else batch
                 parts.append(mine.filter(_isin(batch.column("doc"), docs)))
         side = pa.concat_batches(parts)
@@ -315,7 +315,8 @@ def _published_side(job: Job[Any], edges: Edges, rows: npt.NDArray[np.bool_]) ->
     numbers = np.unique(numbers[numbers < 0])
     try:
         return job.evidence_of(numbers.tolist()) if len(numbers) else None
-    except CurateError:
+    except CurateError as cause:
+        raise_if_another(cause)
         return None
 
 

@@ -20,14 +20,17 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 
+from curate.core.objects import Place
 from curate.core.columns import UNDETERMINED
-from curate.core.commit import read_counters
+from curate.core.compaction import read_counters
+from curate.core.packs import Stretch, parquet_source
 from curate.planning.lint import lint_report
 from curate.running.ledger import READ, StepLedger, Tally, add_up, imbalances
 from curate.views.status import (
     PhaseState,
     RunState,
     count_warnings,
+    encoder_entries,
     job_counts,
     output_entry,
     phase_entries,
@@ -58,7 +61,7 @@ class _Books:
             numbers[index] += value
 
 
-def build_report(root: Path) -> dict[str, Any]:
+def build_report(root: Place) -> dict[str, Any]:
     """The report of the run in this folder, done or not; R307 if there is none."""
     return unhurried(lambda: _report(read_run(root)))
 
@@ -92,6 +95,7 @@ def _report(run: RunState) -> dict[str, Any]:
             {k: e[k] for k in ("name", "kind", "units", "done", "rows", "bytes")} for e in phase_entries(run)
         ],
         "jobs": counts,
+        "encoders": encoder_entries(run),
         "failure": run.failure,
         "warnings": [*count_warnings(counts), *lint_report(run.plan, steps)],
     }
@@ -260,15 +264,14 @@ def _bad_by_file(run: RunState) -> dict[str, int]:
     """Quarantined rows of each input file, most first."""
     found: dict[str, int] = {}
     for path in quarantine_files(run):
-        for name in pq.read_table(path, columns=["file"]).column("file").to_pylist():
+        for name in pq.read_table(parquet_source(path), columns=["file"]).column("file").to_pylist():
             found[name] = found.get(name, 0) + 1
     return most_frequent(found)
 
 
-def quarantine_files(run: RunState) -> Iterable[Path]:
+def quarantine_files(run: RunState) -> Iterable[Path | Stretch]:
     """The quarantine's Parquet files that count."""
     for phase in run.phases:
         for unit in sorted(phase.done):
-            output = phase.done[unit].outputs.get("quarantine")
-            if output is not None:
-                yield run.folder.absolute(output.path)
+            if "quarantine" in phase.done[unit].outputs:
+                yield run.place(phase, unit, "quarantine")

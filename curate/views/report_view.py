@@ -124,6 +124,10 @@ def _jobs(report: Mapping[str, Any], console: Console) -> None:
         if counts:
             console.print()
             console.print(Text(f"{job}: {counts_text(counts)}"))
+    if report["encoders"]:
+        console.print()
+    for entry in report["encoders"]:
+        console.print(Text(encoder_text(entry)))
 
 
 def _outputs(report: Mapping[str, Any], console: Console) -> None:
@@ -195,6 +199,15 @@ def next_steps(report: Mapping[str, Any], run: str) -> list[str]:
 def counts_text(counts: Mapping[str, int]) -> str:
     """`1,466 candidates, 3 clusters`."""
     return ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in counts.items())
+
+
+def encoder_text(entry: Mapping[str, Any]) -> str:
+    """`usem3 in pass1: 1,200,000 tokens, 12,300 a second of a worker, busy 93 % of the time`."""
+    text = f"{entry['encoder']} in {entry['phase']}: {entry['tokens']:,} tokens"
+    if entry["busy_share"] is None:
+        return text
+    rate, busy = entry["tokens_per_second"], 100 * entry["busy_share"]
+    return f"{text}, {rate:,.0f} a second of a worker, busy {busy:.0f} % of the time"
 
 
 def plural(count: int, what: str) -> str:

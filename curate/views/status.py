@@ -16,19 +16,24 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from curate.core.commit import Done
+from curate.core.commit import Done, finished
+from curate.core.errors import CurateError, is_gone
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
+from curate.core.objects import Place
+from curate.core.packs import Stretch
 from curate.core.plan import OutputPlan, Phase, Plan
 from curate.executors.slurm.follow import queue_state
 from curate.executors.slurm.state import read_failures
-from curate.planning.fingerprints import finished_units, unit_fingerprints
-from curate.running.finish import read_published
-from curate.running.run import is_locked
-from curate.running.saved_run import load_run
+from curate.planning.fingerprints import file_fingerprints, finished_units, unit_fingerprints
+from curate.running.finish import in_place, read_published
+from curate.running.locks import holder
+from curate.running.saved_run import load_plan, load_run, without_collector
+from curate.running.summaries import Summaries, Summary
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,12 +56,20 @@ class PhaseState:
     """A phase, its number of units (None while that is not known) and the records of those that are done."""
 
     phase: Phase
-    units: int | None
-    done: Mapping[int, Done]
+    summary: Summary
+    load: Callable[[], dict[int, Done]]
+
+    @cached_property
+    def done(self) -> dict[int, Done]:
+        return self.load()
+
+    @property
+    def units(self) -> int | None:
+        return self.summary.units
 
     @property
     def complete(self) -> bool:
-        return self.units is not None and len(self.done) == self.units
+        return self.summary.done == self.units
 
 
 @dataclass(frozen=True)
@@ -64,12 +77,16 @@ class RunState:
     """Everything a run folder says about how far the run is. holder: who works in it, if anyone does."""
 
     plan: Plan
-    manifest: Manifest
     folder: RunFolder
     phases: tuple[PhaseState, ...]
     failure: list[dict[str, Any]] | None
     holder: str | None
-    queue: Mapping[str, Any] | None = None
+    queue: Mapping[str, Any] | None
+    load: Callable[[], Manifest]
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        return self.load()
 
     def phase(self, name: str) -> PhaseState:
         return next(p for p in self.phases if p.phase.name == name)
@@ -77,6 +94,14 @@ class RunState:
     @property
     def passes(self) -> tuple[PhaseState, ...]:
         return tuple(p for p in self.phases if p.phase.kind == "pass")
+
+    def place(self, phase: PhaseState, unit: int, role: str) -> Path | Stretch:
+        """Where a file of a finished unit is now. If it has moved since the records were read, because the phase was
+        compacted, they are read again.
+        """
+        if not self.folder.absolute(phase.done[unit].outputs[role].path).exists():
+            phase.done.update(finished_units(self.plan, self.manifest, phase.phase, self.folder))
+        return phase.done[unit].outputs[role].place(self.folder)
 
     def complete(self, phase: PhaseState) -> bool:
         """Whether nothing of a phase is left to do. The rows of an exchange go once they are written."""
@@ -111,22 +136,60 @@ class RunState:
         }
 
 
-def read_run(root: Path) -> RunState:
+def read_run(root: Place) -> RunState:
     """The state of the run in this folder; R307 if it is none."""
     return unhurried(lambda: _read_run(root))
 
 
-def _read_run(root: Path) -> RunState:
-    plan, manifest = load_run(root)
+def _read_run(root: Place) -> RunState:
     folder = RunFolder(root)
-    phases = []
-    for phase in plan.phases:
-        fingerprints = unit_fingerprints(plan, manifest, phase, folder)
-        done = finished_units(plan, manifest, phase, folder) if fingerprints is not None else {}
-        phases.append(PhaseState(phase, None if fingerprints is None else len(fingerprints), done))
+    reading = _Reading(folder)
+    phases = tuple(reading.phase(phase) for phase in reading.plan.phases)
+    failure, queue = _failure(folder), queue_state(folder)
     return RunState(
-        plan, manifest, folder, tuple(phases), _failure(folder), _holder(folder), queue_state(folder)
+        reading.plan, folder, phases, failure, holder(folder), queue, lambda: reading.manifest
     )
+
+
+class _Reading:
+    """Phases by their summaries, and what these cannot tell by the records, for which the manifest is needed."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self.plan = load_plan(folder.root)
+        self._summaries = Summaries(folder) if folder.manifest.exists() else None
+        # Summaries of phases before tell what the last ones need.
+        self._known = {p.name: self._summaries.of(p) if self._summaries else None for p in self.plan.phases}
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        return load_run(self._folder.root)[1]
+
+    def phase(self, phase: Phase) -> PhaseState:
+        summary = self._known[phase.name]
+        corpus = self._summaries.corpus if self._summaries is not None else None
+        if summary is not None:
+            return PhaseState(phase, summary, lambda: self._records(phase))
+        if corpus is not None and phase.kind == "write":
+            prints = file_fingerprints(self.plan, phase, self._folder, corpus)
+            there = in_place(self._folder, self.plan.output(phase.output or ""))
+            return _phase_state(phase, prints, finished(self._folder, phase.name, prints or {}, there))
+        if corpus is not None and not self._folder.done_folder(phase.name).exists():
+            assert self._summaries is not None
+            units = {"exchange": self._summaries.groups, "reduce": phase.partitions}
+            if phase.kind != "ingest":
+                return PhaseState(phase, Summary.of(units.get(phase.kind, self._summaries.shards), ()), dict)
+        fingerprints = unit_fingerprints(self.plan, self.manifest, phase, self._folder)
+        return _phase_state(phase, fingerprints, self._records(phase) if fingerprints is not None else {})
+
+    def _records(self, phase: Phase) -> dict[int, Done]:
+        with without_collector():
+            return finished_units(self.plan, self.manifest, phase, self._folder)
+
+
+def _phase_state(phase: Phase, fingerprints: Mapping[int, str] | None, done: dict[int, Done]) -> PhaseState:
+    units = None if fingerprints is None else len(fingerprints)
+    return PhaseState(phase, Summary.of(units, done.values()), lambda: done)
 
 
 def unhurried(read: Callable[[], Result]) -> Result:
@@ -134,7 +197,9 @@ def unhurried(read: Callable[[], Result]) -> Result:
     for _ in range(_TRIES - 1):
         try:
             return read()
-        except FileNotFoundError:
+        except (FileNotFoundError, CurateError) as cause:
+            if not is_gone(cause):
+                raise
             time.sleep(_PAUSE)
     return read()
 
@@ -146,14 +211,8 @@ def _failure(folder: RunFolder) -> list[dict[str, Any]] | None:
     return problems
 
 
-def _holder(folder: RunFolder) -> str | None:
-    if not is_locked(folder):
-        return None
-    return folder.lock.read_text(encoding="utf-8", errors="replace").strip() or "another process"
-
-
-def build_status(root: Path) -> dict[str, Any]:
-    """`name state holder phases jobs outputs quarantine failure queue`; the keys it shares with a report mean the same
+def build_status(root: Place) -> dict[str, Any]:
+    """`name state holder phases jobs encoders outputs quarantine failure queue`; the keys it shares with a report mean the same
     there.
     """
     run = read_run(root)
@@ -163,6 +222,7 @@ def build_status(root: Path) -> dict[str, Any]:
         "holder": run.holder,
         "phases": phase_entries(run),
         "jobs": job_counts(run),
+        "encoders": encoder_entries(run),
         "outputs": [output_entry(run, o) for o in run.plan.outputs],
         "quarantine": {"rows": quarantined_rows(run), "path": quarantine_path(run)},
         "failure": run.failure,
@@ -176,23 +236,21 @@ def phase_entries(run: RunState) -> list[dict[str, Any]]:
     """
     entries = []
     for phase in run.phases:
-        units = phase.units
-        records = phase.done.values()
+        units, found = phase.units, phase.summary
         entries.append(
             {
                 "name": phase.phase.name,
                 "kind": phase.phase.kind,
                 "units": units,
-                "done": units if run.complete(phase) else len(phase.done),
-                "rows": sum(d.rows for d in records),
-                "bytes": sum(d.bytes for d in records),
-                "quarantined": sum(d.facts.get("quarantined", 0) for d in records),
+                "done": units if run.complete(phase) else found.done,
+                "rows": found.rows,
+                "bytes": found.bytes,
+                "quarantined": found.quarantined,
             }
         )
     for entry, phase in zip(entries, run.phases, strict=True):
-        if phase.phase.kind == "exchange" and not phase.done and run.complete(phase):
-            written = run.phase(f"{phase.phase.output}.write")
-            entry["rows"] = sum(d.rows for d in written.done.values())
+        if phase.phase.kind == "exchange" and not phase.summary.done and run.complete(phase):
+            entry["rows"] = run.phase(f"{phase.phase.output}.write").summary.rows
     return entries
 
 
@@ -204,16 +262,35 @@ def job_counts(run: RunState) -> dict[str, dict[str, int]]:
     for phase in run.phases:
         if phase.phase.kind == "reduce" and phase.phase.job is not None:
             counts = found.setdefault(phase.phase.job.name, {})
-            for done in phase.done.values():
-                for name, number in done.facts.get("counts", {}).items():
-                    counts[name] = counts.get(name, 0) + number
+            for name, number in phase.summary.counts.items():
+                counts[name] = counts.get(name, 0) + number
         elif phase.phase.kind == "pass":
-            for done in phase.done.values():
-                for step, numbers in done.facts.get("counts", {}).items():
-                    counts = found.setdefault(step, {})
-                    for name, number in numbers.items():
-                        counts[name] = counts.get(name, 0) + number
+            for step, numbers in phase.summary.counts.items():
+                counts = found.setdefault(step, {})
+                for name, number in numbers.items():
+                    counts[name] = counts.get(name, 0) + number
     return found
+
+
+def encoder_entries(run: RunState) -> list[dict[str, Any]]:
+    """Of each encoder in each pass, over the units that are done: `phase encoder tokens busy_seconds seconds
+    tokens_per_second busy_share`. The seconds are those of units, so rates are of one worker; null if no time passed."""
+    entries = []
+    for phase in run.passes:
+        for name, work in phase.summary.encoders.items():
+            tokens, busy, seconds = work["tokens"], work["busy_seconds"], work["seconds"]
+            entries.append(
+                {
+                    "phase": phase.phase.name,
+                    "encoder": name,
+                    "tokens": tokens,
+                    "busy_seconds": round(busy, 3),
+                    "seconds": round(seconds, 3),
+                    "tokens_per_second": round(tokens / seconds, 1) if seconds > 0 else None,
+                    "busy_share": round(busy / seconds, 4) if seconds > 0 else None,
+                }
+            )
+    return entries
 
 
 def count_warnings(counts: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
@@ -297,7 +374,7 @@ def passage_fates(run: RunState, output: OutputPlan) -> dict[str, Any] | None:
 
 def quarantined_rows(run: RunState) -> int:
     """Rows in the quarantine, over all phases."""
-    return sum(d.facts.get("quarantined", 0) for p in run.phases for d in p.done.values())
+    return sum(p.summary.quarantined for p in run.phases)
 
 
 def quarantine_path(run: RunState) -> str | None:
@@ -310,7 +387,7 @@ def render(status: Mapping[str, Any], run: str, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from curate.views.report_view import counts_text, plural
+    from curate.views.report_view import counts_text, encoder_text, plural
 
     console.print(Text(f"{status['name']}: {status['state']}", style="bold"))
     if status["holder"] is not None:
@@ -329,6 +406,8 @@ def render(status: Mapping[str, Any], run: str, console: Console) -> None:
     for job, counts in status["jobs"].items():
         if counts:
             console.print(Text(f"{job}: {counts_text(counts)}"))
+    for entry in status["encoders"]:
+        console.print(Text(encoder_text(entry)))
     for warning in count_warnings(status["jobs"]):
         console.print(Text(f"warning: {warning['message']}", style="yellow"))
     for output in status["outputs"]:

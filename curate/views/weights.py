@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from curate.core.columns import DOC, qualified
 from curate.core.overlay import DROP
+from curate.core.packs import parquet_source
 from curate.core.plan import StepPlan
 from curate.views.documents import Documents
 
@@ -74,12 +75,12 @@ def _survivors(
     phase, path = next(found for found in overlays if step.name in [s.name for s in found[0].steps])
     size, survivor = qualified(step.name, "cluster_size"), qualified(step.name, "survivor")
     # A step that only marks drops nobody, and its survivors are known by having none.
-    table = pq.read_table(path, columns=[DOC, DROP, size, survivor], filters=pc.is_null(pc.field(survivor)))
+    table = pq.read_table(parquet_source(path), columns=[DOC, DROP, size, survivor], filters=pc.is_null(pc.field(survivor)))
     names = [s.name for s in phase.steps]
     before = pa.array(names[: names.index(step.name) + 1], pa.string())
     kept = table.filter(
         pc.and_(pc.is_valid(table[size]), pc.invert(pc.is_in(table[DROP], value_set=before, skip_nulls=True)))
     )
-    last = pq.read_table(overlays[-1][1], columns=[DOC, DROP])
+    last = pq.read_table(parquet_source(overlays[-1][1]), columns=[DOC, DROP])
     alive = last.filter(pc.is_null(last[DROP]))[DOC].to_numpy()
     return kept[size].to_numpy().astype(np.int64), ~np.isin(kept[DOC].to_numpy(), alive)

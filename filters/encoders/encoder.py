@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.core.models import sha256
+from filters.encoders.meter import Meter
 
 #: Characters of a text that are read at most: a tokenizer holds a text several times over.
 MOST_CHARACTERS: Final = 1 << 16
@@ -41,7 +42,7 @@ class Encoder(Protocol):
 
     name: of the model, wherever it lies. dimensions: of a vector; known once its files are there. max_tokens: it reads no
     more. languages: those it was trained on, None if it does not say. libraries: modules whose version decides its output.
-    settings: what decides the vectors beside the files.
+    settings: what decides the vectors beside the files. meter: what it has done, told by itself.
     """
 
     @property
@@ -56,6 +57,8 @@ class Encoder(Protocol):
     def libraries(self) -> tuple[str, ...]: ...
     @property
     def settings(self) -> Settings: ...
+    @property
+    def meter(self) -> Meter: ...
 
     def files(self) -> Mapping[str, Path]:
         """The files that decide its output, by role; E502 or E504 if they are not there."""

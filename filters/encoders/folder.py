@@ -16,7 +16,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -24,8 +24,9 @@ import pyarrow as pa
 
 from curate.core.errors import CurateError, Problem, error
 from curate.core.models import models_folder, require
-from filters.encoders.batches import Batch, Forward, encode_window
+from filters.encoders.batches import Batch, Forward, Window
 from filters.encoders.encoder import Encoded, Settings
+from filters.encoders.meter import Meter
 from filters.encoders.options import FolderOptions
 from filters.encoders.tokens import Tokenizer
 
@@ -52,6 +53,7 @@ class FolderEncoder(ABC):
         self.options = options
         self.threads = threads
         self.max_tokens = options.max_tokens
+        self.meter = Meter()
         self._models = models
         self._tokenizer: Tokenizer | None = None
 
@@ -89,7 +91,7 @@ class FolderEncoder(ABC):
         """E502 if a library is not installed, E504 or E507 if files are not there; all of it at once."""
         faults: list[Problem] = []
         files: Mapping[str, Path] = {}
-        for check in (self._check_libraries, self._check_files):
+        for check in (self._check_libraries, self._check_files, self._check_positions):
             try:
                 files = check() or files
             except CurateError as cause:
@@ -114,16 +116,15 @@ class FolderEncoder(ABC):
         self._load(files)
 
     def encode(self, texts: pa.StringArray, max_characters: int) -> Encoded:
+        return self.begin(texts, max_characters)()
+
+    def begin(self, texts: pa.StringArray, max_characters: int) -> Callable[[], Encoded]:
+        """Begins to cut the texts into tokens; what is returned must be called, and encodes them."""
         assert self._tokenizer is not None
-        return encode_window(
-            texts,
-            max_characters,
-            self._tokenizer,
-            Forward(self._forward, self._out_of_memory, self._recover),
-            self.options.batch_tokens,
-            padded=self.padded,
-            dimensions=self.dimensions,
-            name=self.name,
+        window = Window(texts, max_characters, self._tokenizer, self.options.batch_tokens)
+        forward = Forward(self._forward, self._out_of_memory, self._recover, self.meter, self.computes_here)
+        return partial(
+            window.encode, forward, padded=self.padded, dimensions=self.dimensions, name=self.name
         )
 
     def weights(self) -> Mapping[str, Path]:
@@ -132,6 +133,11 @@ class FolderEncoder(ABC):
 
     #: Exceptions that say that a batch was too large.
     _out_of_memory: tuple[type[BaseException], ...] = ()
+
+    @property
+    def computes_here(self) -> bool:
+        """Whether its arithmetic is done by the thread that asks; else `_forward` tells the meter."""
+        return True
 
     def _recover(self) -> None:  # noqa: B027  # most have nothing to do
         """What to do before smaller batches are tried."""
@@ -153,6 +159,19 @@ class FolderEncoder(ABC):
                     help=f"pip install 'curate[{extra}]'",
                 )
 
+    def _check_positions(self) -> None:
+        """E507 if `max_tokens` is more than the model was made for."""
+        if not (self.folder / CONFIG).is_file():
+            return
+        most = positions(self.config)
+        if most is not None and self.max_tokens > most:
+            raise error(
+                "E507",
+                f"{self.folder} has {most:,} positions, and max_tokens is {self.max_tokens:,}",
+                help=f"set `max_tokens: {most}`, or less",
+                file=str(self.folder),
+            )
+
     def _check_files(self) -> Mapping[str, Path]:
         found = {"config": self.folder / CONFIG, "tokenizer": self.folder / TOKENIZER}
         lacking = [path.name for path in found.values() if not path.is_file()]
@@ -166,6 +185,23 @@ class FolderEncoder(ABC):
         if lacking:
             raise lacks(self.folder, lacking)
         return found
+
+
+#: Model types whose first position is the one behind the padding token's number.
+_BEHIND_PADDING: Final = frozenset(
+    {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "data2vec-text", "xmod"}
+)
+
+
+def positions(config: Mapping[str, Any]) -> int | None:
+    """Tokens of a text that a model takes by its config.json; None if it has no bound or does not say."""
+    most = config.get("max_position_embeddings")
+    if not isinstance(most, int) or most < 1 or config.get("position_biased_input") is False:
+        return None  # DeBERTa has relative positions alone
+    if config.get("model_type") in _BEHIND_PADDING:
+        padding = config.get("pad_token_id")
+        return most - (padding if isinstance(padding, int) else 1) - 1
+    return most
 
 
 def model_folder(options: FolderOptions, models: Path) -> Path:

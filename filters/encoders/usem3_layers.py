@@ -48,10 +48,13 @@ class TokenCache:
         self._work = np.empty((padded(_ROWS), EMBEDDING), np.float32)
         self._used = 0
 
-    def sums(self, tokens: npt.NDArray[np.int32], ends: npt.NDArray[np.int64]) -> Float32s:
+    def sums(
+        self, tokens: npt.NDArray[np.int32], ends: npt.NDArray[np.int64], each: Float32s | None = None
+    ) -> Float32s:
         """float32[documents, 1280]: normalised features summed over the tokens of each document.
 
-        tokens: of all documents, at most 8,192; document d has ends[d] … ends[d + 1].
+        tokens: of all documents, at most 8,192; document d has ends[d] … ends[d + 1]. each: float32[tokens …, 1280], gets
+        the features of every token.
         """
         self._used = _fill(tokens, self._slots, self._rows, self._used, self._work, self._weights)
         documents = len(ends) - 1
@@ -59,7 +62,9 @@ class TokenCache:
         hidden = np.empty((3, padded(rows) + TILE_ROWS + 2 * GAP, CHANNELS), np.float32)
         convolved = np.empty((3, padded(_ROWS), CHANNELS), np.float32)
         out = np.zeros((documents, FEATURES), np.float32)
-        _sums(tokens, ends, self._slots, self._rows, hidden, convolved, self._weights, out)
+        if each is None:
+            each = np.empty((0, FEATURES), np.float32)
+        _sums(tokens, ends, self._slots, self._rows, hidden, convolved, self._weights, out, each)
         return out
 
 
@@ -177,11 +182,13 @@ def _first_layer(tokens, start, end, at, slots, rows, bias, hidden):  # type: ig
 
 
 @kernel
-def _sums(tokens, ends, slots, rows, hidden, convolved, weights, out):  # type: ignore[no-untyped-def]  # numba infers
+def _sums(tokens, ends, slots, rows, hidden, convolved, weights, out, each):  # type: ignore[no-untyped-def]  # numba infers
+    """each: as many rows as tokens, or none."""
     documents = len(ends) - 1
     total = len(tokens) + GAP * (documents + 1)
     owner = np.full(total, -1, np.int32)  # the document of each row, and its token
     token_of = np.zeros(total, np.int32)
+    number = 0  # of the next token of all
     hidden[:, :GAP] = np.float32(0)
     at = GAP
     for document in range(documents):
@@ -215,6 +222,9 @@ def _sums(tokens, ends, slots, rows, hidden, convolved, weights, out):  # type: 
             sums = out[document]
             for k in range(FEATURES):
                 sums[k] += features[k]
+            if len(each):
+                each[number] = features
+                number += 1
 
 
 @kernel

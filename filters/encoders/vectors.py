@@ -4,7 +4,8 @@
 
 Every vector that a head sees has been rounded to float16 and back, whether it comes from the cache, from the step before or
 from the encoder just now: a run that finds everything and a run that finds nothing give equal scores, if the encoder
-gives equal vectors. Rounding moves a value of a unit vector by at most 2⁻¹² of itself.
+gives equal vectors. Rounding moves a value of a unit vector by at most 2⁻¹¹ of itself, or
+2⁻²⁵ where it is below 2⁻¹⁴.
 
 Steps of one process share encoders and vectors by recipe and cache (`shared`), so two heads on one encoder encode once.
 Batches may come from several threads: looking up and keeping take turns, and encoding does too unless the encoder is
@@ -22,6 +23,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from threading import Lock, local
 from typing import Any, Final
@@ -30,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from curate.core.stage import Work
 from curate.core.text.content import prefix_keys
 from filters.encoders.cache import Index, Recipe, Snapshot, recipe_of, write_recipe
 from filters.encoders.encoder import Encoded, Encoder, first_characters
@@ -131,6 +134,10 @@ class Vectors:
             return Encoded(vectors, rows.n_tokens, rows.truncated | cut)
         return Encoded(vectors[place], rows.n_tokens[place], rows.truncated[place] | cut)
 
+    def worked(self) -> dict[str, Work]:
+        """The encoder's name → what it did since somebody asked last, for whoever's vectors."""
+        return {self._encoder.name: self._encoder.meter.take()}
+
     def _memory(self, caller: Counter[str]) -> list[tuple[Index, Rows]]:
         """What may be found beside the snapshot: of the unit, or of the batch that this thread is at. Where a caller comes
         for the second time, the next batch has begun."""
@@ -152,8 +159,11 @@ class Vectors:
     ) -> None:
         """Encode texts, put them into rows `at`, and keep them."""
         most = self._recipe.max_characters
+        shown = first_characters(texts, most)[0]
+        begin = getattr(self._encoder, "begin", None)  # tokens are cut before the model's turn comes
+        encode = begin(shown, most) if begin is not None else partial(self._encoder.encode, shown, most)
         with self._turn:
-            encoded = self._encoder.encode(first_characters(texts, most)[0], most)
+            encoded = encode()
         with np.errstate(over="ignore"):  # beyond 65,504 it is infinite, and the row is refused
             vectors = encoded.embeddings.astype(np.float16)
         made = Rows(into.keys[at], encoded.n_tokens, encoded.truncated, vectors)

@@ -18,15 +18,23 @@ from typing import Any, Final
 import pyarrow as pa
 
 from curate import __version__
-from filters.ner.types import CORE, TypeMap
+from filters.ner.types import CORE, TypeMap, span_type
 
 #: Column of spans without a core type.
 _OTHER: Final = "other"
 #: Columns of `filters.ner_judge`, and how they begin where a run did not publish them under other names.
 _JUDGED: Final = ("faithfulness", "completeness", "missing", "wrong")
 _JUDGE: Final = "judge__"
+#: Further columns of it, which the card does not show.
+_BESIDE: Final = ("unfounded_count", "outcome")
 #: Configuration of all languages together.
 ALL: Final = "all"
+
+
+def judge_columns(names: Sequence[str]) -> list[str]:
+    """Those that say what a judge found of a passage as a whole."""
+    judged = {*_JUDGED, _BESIDE[0], *(f"{_JUDGE}{key}" for key in (*_JUDGED, *_BESIDE))}
+    return [name for name in names if name in judged]
 
 
 @dataclass
@@ -52,13 +60,13 @@ class Counts:
         self.rows[language][part] += len(rows)
         for row in rows:
             for span in row["spans"] or ():
-                standard = types.standard(span["label"] or "")
-                core = None if standard is None else types.cores[standard]
+                standard = span_type(span, "standard", types)
+                core = span_type(span, "core", types)
                 self.types[language][core or _OTHER] += 1
                 self.labels[standard or _OTHER] += 1
-            self._add_judgement(language, row)
 
-    def _add_judgement(self, language: str, row: Mapping[str, Any]) -> None:
+    def add_judgement(self, language: str, row: Mapping[str, Any]) -> None:
+        """Counts what a judge found of a passage, if the row says it."""
         found = {key: row[name] for key in _JUDGED for name in row if name in (key, f"{_JUDGE}{key}")}
         if found.get("faithfulness") is None or found.get("completeness") is None:
             return
@@ -154,6 +162,7 @@ def _body(counts: Counts, schema: pa.Schema, title: str) -> str:
             for script, names in sorted(scripts.items())
         ),
     )
+    lines += _translations(schema)
     lines += ["", "## Types", ""]
     lines += _table(("type", "entities"), counts.labels.most_common())
     if counts.judged:
@@ -175,6 +184,16 @@ def _body(counts: Counts, schema: pa.Schema, title: str) -> str:
 def _means(sums: Counter[str]) -> tuple[str, str]:
     """Mean faithfulness and completeness."""
     return f"{sums['faithfulness'] / sums['texts']:.2f}", f"{sums['completeness'] / sums['texts']:.2f}"
+
+
+def _translations(schema: pa.Schema) -> list[str]:
+    """What is said of translated labels, if the spans have some."""
+    kind = schema.field("spans").type
+    if not (pa.types.is_list(kind) and kind.value_type.get_field_index("translation") >= 0):
+        return []
+    facts = schema.field("spans").metadata or {}
+    by = f"the language model {facts[b'curate.model'].decode()}" if b"curate.model" in facts else "a language model"
+    return ["", "## Labels", "", f"`label` is free; `translation` is the label in the text's language, by {by}."]
 
 
 def _judge_note(schema: pa.Schema) -> str:

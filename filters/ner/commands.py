@@ -192,10 +192,15 @@ def score_command(gold: Path, pred: Path, by: str, types: Path | None, as_json: 
 )
 @click.option(
     "--by",
-    type=click.Choice(["label", "standard", "core"]),
+    type=click.Choice(["label", "translation", "standard", "core"]),
     default="label",
     show_default=True,
-    help="What stands as label; `datasets` keeps all three.",
+    help="What stands as label; `datasets` keeps all of them.",
+)
+@click.option(
+    "--types",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="More labels: lines of label, tab, standard type; without it, types are those that the spans have.",
 )
 @click.option("--language", help="Only texts in this language: deu_Latn.")
 @click.option("--sentences", is_flag=True, help="Cut texts into sentences.")
@@ -210,6 +215,7 @@ def export_command(
     output: Path,
     kind: str,
     by: str,
+    types: Path | None,
     language: str | None,
     sentences: bool,
     dev: float | None,
@@ -234,12 +240,13 @@ def export_command(
     import pyarrow.compute as pc
 
     from curate.core.errors import error
-    from filters.ner.export import read_tokens
+    from filters.ner.export import LABELS_CHANGED, read_tokens
     from filters.ner.export_parts import Request, export_datasets, export_file, export_parts
     from filters.ner.splits import Shares
     from filters.ner.types import type_map
 
     _check_exists(gold, "GOLD")
+    _check_exists(types, "--types")
     if kind == "datasets" and by != "label":
         raise click.BadParameter("`datasets` has all kinds of labels; leave it out", param_hint="--by")
     if (dev or 0) + (test or 0) > 1:
@@ -258,7 +265,9 @@ def export_command(
             )
         table = table.filter(pc.equal(table["language"], language))
     shares = None if dev is None and test is None else Shares(dev or 0.0, test or 0.0)
-    request = Request(by, type_map(), shares, seed, sentences, title or output.name, licence)  # type: ignore[arg-type]
+    known = type_map() if types is None else type_map().with_file(types)
+    named = title or output.name
+    request = Request(by, known, shares, seed, sentences, named, licence, anew=types is not None)  # type: ignore[arg-type]
     if kind == "datasets":
         done = export_datasets(table, output, request)
     elif shares is None:
@@ -266,9 +275,17 @@ def export_command(
     else:
         done = export_parts(table, output, kind, request)  # type: ignore[arg-type]
     counts = done.counts
+    changed = counts.pop(LABELS_CHANGED, 0)
     click.echo(f"{counts.pop('sentences', 0):,} sentences and {counts.pop('spans', 0):,} spans in {output}")
     if done.parts:
         click.echo("parts: " + ", ".join(f"{part} {rows:,}" for part, rows in sorted(done.parts.items())))
+    if done.alone:
+        click.echo(
+            f"{done.alone:,} texts have neither `url` nor a document (`source_doc`, `document`, or `id` of a passage): each went "
+            "to a part of its own, so texts of one document may be in several parts"
+        )
+    if changed:
+        click.echo(f"in {changed:,} labels whitespace became one space")
     for reason, count in sorted(counts.items()):
         click.echo(f"left out: {count:,} {reason.replace('_', ' ')}")
 

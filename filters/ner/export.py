@@ -9,7 +9,8 @@ spans within or around those: an import, or what a run published. Out:
 
 `gliner` and `spacy` have the nested spans too. A span that does not begin and end with tokens, or (bio, spacy's entities)
 shares a token with one before it, cannot be written there: it is left out and counted by the reason. `by` chooses what
-stands as label: the label itself, its standard or core type; spans without one are left out and counted too.
+stands as label: the label itself, its translation (`filters.ner_translate`), its standard or core type, as the span has them, else as the type map says; spans without
+one are left out and counted too. Of tabs and line ends in a label `bio`, a format of lines, makes a space, and counts them.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from curate.core.errors import error
 from filters.ner.bio import tags_of
 from filters.ner.export_spacy import SpacyWriter
 from filters.ner.gold import SENTENCES_FILE
-from filters.ner.score import By
-from filters.ner.types import TypeMap
+from filters.ner.types import TypeMap, span_type
 
 Format = Literal["bio", "gliner", "spacy"]
+By = Literal["label", "translation", "standard", "core"]
 #: Formats that are one file, and how its name ends.
 FORMATS: Final[Mapping[Format, str]] = {"bio": "bio", "gliner": "jsonl", "spacy": "spacy"}
 
@@ -41,6 +42,8 @@ Row = Mapping[str, Any]
 #: Rows that are Python objects at a time.
 _CHUNK: Final = 1_000
 NESTED: Final = "nested"
+#: What is counted that is not left out: labels of which a format of lines needed the whitespace changed.
+LABELS_CHANGED: Final = "labels_with_other_whitespace"
 
 
 class Writer(Protocol):
@@ -114,9 +117,9 @@ def _located(
     last = {token["end"]: i + 1 for i, token in enumerate(tokens)}
     located: Located = []
     for span in spans:
-        label = span["label"] if by == "label" else getattr(types, by)(span["label"])
+        label = span_type(span, by, types)
         begin, end = first.get(span["start"]), last.get(span["end"])
-        if label is None:
+        if not label:
             counts["spans_without_type"] += 1
         elif begin is None or end is None or begin >= end:
             counts["spans_within_tokens"] += 1
@@ -155,9 +158,14 @@ class _Lines(ABC):
         words = _words(row, counts)
         if words is None:
             return
-        self._output.write(self.lines(row["text"], words, flat).encode())
+        located = self.writable(flat, counts)
+        self._output.write(self.lines(row["text"], words, located).encode())
         counts["sentences"] += 1
-        counts["spans"] += len(flat)
+        counts["spans"] += len(located)
+
+    def writable(self, located: Located, counts: Counter[str]) -> Located:
+        """The spans as this format can hold them."""
+        return located
 
     @abstractmethod
     def lines(self, text: str, words: Sequence[str], located: Located) -> str:
@@ -168,6 +176,18 @@ class _Lines(ABC):
 
 
 class _Bio(_Lines):
+    def writable(self, located: Located, counts: Counter[str]) -> Located:
+        kept: Located = []
+        for first, last, label in located:
+            line = " ".join(label.split())
+            if line != label:
+                counts[LABELS_CHANGED] += 1
+            if line:
+                kept.append((first, last, line))
+            else:
+                counts["spans_without_type"] += 1
+        return kept
+
     def lines(self, text: str, words: Sequence[str], located: Located) -> str:
         head = "" if any(separator in text for separator in "\t\n\r") else f"# text = {text}\n"
         tags = tags_of(located, len(words))

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import pyarrow as pa
@@ -28,9 +28,8 @@ import pyarrow.parquet as pq
 
 from curate.core.columns import UNDETERMINED
 from curate.core.errors import error
-from filters.ner.card import Counts, data_file, dataset_card
-from filters.ner.export import FORMATS, NESTED, Format, export_rows, rows_of
-from filters.ner.score import By
+from filters.ner.card import Counts, data_file, dataset_card, judge_columns
+from filters.ner.export import FORMATS, NESTED, By, Format, export_rows, rows_of
 from filters.ner.sentences import split_row
 from filters.ner.splits import PARTS, TRAIN, Shares, assign, host_of
 from filters.ner.types import TypeMap
@@ -43,7 +42,8 @@ _ROWS: Final = 20_000
 
 @dataclass(frozen=True)
 class Request:
-    """What is exported and how. shares: of the dev and test part; None: as the column `split` says."""
+    """What is exported and how. shares: of the dev and test part; None: as the column `split` says. anew: standard and core
+    types are those of the map, whatever stands in the spans."""
 
     by: By
     types: TypeMap
@@ -52,14 +52,17 @@ class Request:
     sentences: bool = False
     title: str = ""
     license: str | None = None
+    anew: bool = False
 
 
 @dataclass
 class Exported:
-    """What was written: rows by part, and what export counts."""
+    """What was written: rows by part, and what export counts. alone: texts of which neither host nor document is known, each
+    of which went to a part of its own."""
 
     parts: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
+    alone: int = 0
 
 
 def export_file(table: pa.Table, output: Path, kind: Format, request: Request) -> Exported:
@@ -68,7 +71,7 @@ def export_file(table: pa.Table, output: Path, kind: Format, request: Request) -
     part = output.with_name(output.name + ".part")
     try:
         with part.open("wb") as file:
-            done.counts = export_rows(_rows(table, request), file, kind, request.by, request.types)
+            done.counts = _written(table, file, kind, request)
         part.replace(output)
     finally:
         part.unlink(missing_ok=True)
@@ -78,15 +81,19 @@ def export_file(table: pa.Table, output: Path, kind: Format, request: Request) -
 def export_parts(table: pa.Table, output: Path, kind: Format, request: Request) -> Exported:
     """A folder of train, dev and test files; a part without rows has a file too."""
     done = Exported()
-    names = parts_of(table, request)
+    names, done.alone = parts_of(table, request)
     with _Folder(output) as folder:
         for part in sorted({*PARTS, *names}):
             mine = table.filter(pa.array(np.array(names, object) == part, pa.bool_()))
             with (folder / f"{part}.{FORMATS[kind]}").open("wb") as file:
-                counts = export_rows(_rows(mine, request), file, kind, request.by, request.types)
+                counts = _written(mine, file, kind, request)
             done.parts[part] = counts["sentences"]
             done.counts += counts
     return done
+
+
+def _written(table: pa.Table, file: BinaryIO, kind: Format, request: Request) -> Counter[str]:
+    return export_rows(_rows(table, request), file, kind, request.by, request.types)
 
 
 def export_datasets(table: pa.Table, output: Path, request: Request) -> Exported:
@@ -94,8 +101,11 @@ def export_datasets(table: pa.Table, output: Path, request: Request) -> Exported
     done = Exported()
     languages = _column(table, "language").fill_null(UNDETERMINED)
     table = _with(table, "language", languages)
-    table = _with(table, "split", pa.array(parts_of(table, request), pa.string()))
+    parts, done.alone = parts_of(table, request)
+    table = _with(table, "split", pa.array(parts, pa.string()))
     counts = Counts()
+    for row in rows_of(table.select(["language", "spans", *judge_columns(table.column_names)])):
+        counts.add_judgement(row["language"], row)
     with _Folder(output) as folder:
         for language in sorted(set(languages.to_pylist())):
             (folder / data_file(language, TRAIN)).parent.mkdir(parents=True)
@@ -115,31 +125,57 @@ def export_datasets(table: pa.Table, output: Path, request: Request) -> Exported
     return done
 
 
-def parts_of(table: pa.Table, request: Request) -> list[str]:
-    """The part of each row."""
+def parts_of(table: pa.Table, request: Request) -> tuple[list[str], int]:
+    """The part of each row, and how many rows are a group of their own for want of a host and a document."""
     if request.shares is None:
-        return [part or TRAIN for part in _column(table, "split").to_pylist()]
+        return [part or TRAIN for part in _column(table, "split").to_pylist()], 0
     hosts = [host_of(url) for url in _column(table, "url").to_pylist()]
-    return assign(hosts, _documents(table), request.shares, request.seed)
+    documents = _documents(table)
+    alone = sum(host is None and document is None for host, document in zip(hosts, documents, strict=True))
+    return assign(hosts, documents, request.shares, request.seed), alone
 
 
 def _documents(table: pa.Table) -> list[str | None]:
-    """What names the document of each row: `source_doc`, or `source` and `document`."""
+    """What names the document of each row: `source_doc`, else `source` and `document`, else, of a passage (`start` and `end`
+    are there), its `id`, which is its document's with `#` and a number."""
+    passage = {"start", "end"} <= set(table.column_names)
+    passages = [_passage_of(name) if passage else None for name in _column(table, "id").to_pylist()]
     if "source_doc" in table.column_names:
-        return [None if name is None else str(name) for name in table["source_doc"].to_pylist()]
-    sources = _column(table, "source").to_pylist()
-    documents = _column(table, "document").to_pylist()
-    return [
-        None if document is None else f"{source or ''}\t{document}"
-        for source, document in zip(sources, documents, strict=True)
-    ]
+        own = _column(table, "source_doc").to_pylist()
+    else:
+        sources = _column(table, "source").to_pylist()
+        own = [
+            None if document is None else f"{source or ''}\t{document}"
+            for source, document in zip(sources, _column(table, "document").to_pylist(), strict=True)
+        ]
+    return [name if name is not None else passage for name, passage in zip(own, passages, strict=True)]
+
+
+def _passage_of(name: str | None) -> str | None:
+    """The document in the id of a passage; None if it is no passage's."""
+    document, _, number = (name or "").rpartition("#")
+    return document if document and number.isdecimal() else None
 
 
 def _rows(table: pa.Table, request: Request) -> Iterator[dict[str, Any]]:
+    rows = rows_of(table)
+    spans = [name for name in ("spans", NESTED) if name in table.column_names]
+    if request.anew:
+        rows = (_typed(row, spans, request.types) for row in rows)
     if not request.sentences:
-        return rows_of(table)
-    layers = [name for name in ("tokens", "spans", NESTED) if name in table.column_names]
-    return (part for row in rows_of(table) for part in split_row(row, layers))
+        return rows
+    whole = judge_columns(table.column_names)
+    return (part for row in rows for part in split_row(row, ["tokens", *spans], whole))
+
+
+def _typed(row: dict[str, Any], layers: Sequence[str], types: TypeMap) -> dict[str, Any]:
+    """A row whose spans have the types of the map."""
+    for layer in layers:
+        for span in row[layer] or ():
+            for kind, found in (("standard", types.standard), ("core", types.core)):
+                if kind in span:
+                    span[kind] = found(span["label"] or "")
+    return row
 
 
 def _chunks(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -1,13 +1,13 @@
 """The head of `filters.ner_relevance`: how rich in names a passage is, from its embedding and its surface.
 
-    raw    = embedding · e + surface · s             raw of a language that the encoder does not know: surface · s
+    raw    = embedding · e + surface · s             raw of a language that the encoder does not know: surface · a
     score  = 1 + 3 σ(slope (raw − centre))           1 to 4, as FiNERweb rates (arXiv 2512.13884)
     prob   = σ(a (raw − centre) + b)                 P(score ≥ 3): that the passage is in the best third of its language
 
 surface is float64[rows, len(SURFACE)] of `shares`. centre is the language's, else its script's, else the default: languages
 have other shares of capitals, so a score says where a passage stands among those of its language, not between languages.
 
-    ner-usem3.safetensors   embedding float32[512], surface float32[2]
+    ner-usem3.safetensors   embedding float32[dimensions] (e), surface float32[2] (s), alone float32[2] (a; left out: s)
     ner-usem3.json          the card: centres, slopes, what it was trained on and how good it is
 
 Sums run in order, in float64, so a score depends on nothing but its passage.
@@ -35,6 +35,7 @@ SHIPPED: Final = Path(__file__).parent / "shipped"
 SURFACE: Final = ("capitalised", "distinct")
 DEFAULT: Final = "default"
 
+Float32s = npt.NDArray[np.float32]
 Float64s = npt.NDArray[np.float64]
 
 
@@ -89,24 +90,23 @@ class Scores(NamedTuple):
 
 
 class NerHead:
-    """Weights and card; `score` applies it. embedding: float32[dimensions]; surface: float32[len(SURFACE)]."""
+    """Weights and card; `score` applies it. embedding: float32[dimensions]; surface, alone: float32[len(SURFACE)]."""
 
-    def __init__(
-        self, card: NerCard, embedding: npt.NDArray[np.float32], surface: npt.NDArray[np.float32]
-    ) -> None:
+    def __init__(self, card: NerCard, embedding: Float32s, surface: Float32s, alone: Float32s) -> None:
         self.card = card
         self._embedding = embedding.astype(np.float64)
         self._surface = surface.astype(np.float64)
+        self._alone = alone.astype(np.float64)
 
     def score(
         self, shares: Float64s, languages: pa.StringArray | None, embeddings: npt.NDArray[np.float32] | None
     ) -> Scores:
         """Of passages whose embeddings these are; None: the encoder does not know their languages."""
-        raw = _products(shares, self._surface)
-        scale = self.card.alone
-        if embeddings is not None:
-            raw = raw + _products(embeddings.astype(np.float64), self._embedding)
-            scale = self.card.scale
+        if embeddings is None:
+            raw, scale = _products(shares, self._alone), self.card.alone
+        else:
+            own = _products(embeddings.astype(np.float64), self._embedding)
+            raw, scale = _products(shares, self._surface) + own, self.card.scale
         away = raw - _centres(scale, languages, len(raw))
         score = 1 + 3 / (1 + np.exp(-scale.slope * away))
         prob = 1 / (1 + np.exp(-(scale.prob_slope * away + scale.prob_offset)))
@@ -177,24 +177,28 @@ def read_ner_head(weights: Path) -> NerHead:
     try:
         tensors = load(data)
         embedding, surface = tensors["embedding"], tensors["surface"]
+        alone = tensors.get("alone", surface)
     except (SafetensorError, KeyError, ValueError) as cause:
         raise _unfit(weights, str(cause)) from cause
-    if card.surface != SURFACE or surface.shape != (len(SURFACE),) or embedding.ndim != 1:
+    wanted = (len(SURFACE),)
+    if card.surface != SURFACE or surface.shape != wanted or alone.shape != wanted or embedding.ndim != 1:
         raise _unfit(weights, f"it is for the surface {', '.join(card.surface)}, not {', '.join(SURFACE)}")
     if DEFAULT not in card.scale.centres or DEFAULT not in card.alone.centres:
         raise _unfit(weights, "its card has no default centre")
-    if not (np.isfinite(embedding).all() and np.isfinite(surface).all()):
+    if not all(np.isfinite(tensor).all() for tensor in (embedding, surface, alone)):
         raise _unfit(weights, "it has weights that are not finite")
-    return NerHead(card, embedding, surface)
+    return NerHead(card, embedding, surface, alone)
 
 
-def write_ner_head(card: NerCard, embedding: Any, surface: Any, folder: Path) -> Path:
-    """Writes `<name>.safetensors` and its card into a folder; returns the path of the weights."""
+def write_ner_head(card: NerCard, embedding: Any, surface: Any, folder: Path, alone: Any = None) -> Path:
+    """Writes `<name>.safetensors` and its card into a folder; returns the path of the weights. alone: the surface's weights
+    where the encoder does not know the language; None: those of `surface`."""
     from safetensors.numpy import save
 
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{card.name}.safetensors"
-    data = save({"embedding": np.asarray(embedding, np.float32), "surface": np.asarray(surface, np.float32)})
+    tensors = {"embedding": embedding, "surface": surface, "alone": surface if alone is None else alone}
+    data = save({name: np.asarray(tensor, np.float32) for name, tensor in tensors.items()})
     weights.write_bytes(data)
     stated = card.model_copy(update={"weights_sha256": hashlib.sha256(data).hexdigest()})
     weights.with_suffix(".json").write_text(stated.to_json(), encoding="utf-8")

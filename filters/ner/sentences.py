@@ -53,9 +53,13 @@ def _ends(text: str) -> Iterator[int]:
         yield found.end()
 
 
-def split_row(row: Mapping[str, Any], layers: Sequence[str]) -> Iterator[dict[str, Any]]:
+def split_row(
+    row: Mapping[str, Any], layers: Sequence[str], whole: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
     """A row for each sentence of a row. layers: its columns of offsets into the text, `tokens` and spans; `start` and `end`,
-    where it has them, are the passage's place in its document, and become the sentence's."""
+    where it has them, are the passage's place in its document, and become the sentence's. whole: columns that say something
+    of the passage as a whole, such as a judgement; they are null in its sentences."""
+    row = {**row, **dict.fromkeys(whole)}
     marked = [item for layer in layers for item in row[layer] or ()]
     for start, end in sentence_places(row["text"], [(item["start"], item["end"]) for item in marked]):
         part = {**row, "text": row["text"][start:end]}

@@ -11,26 +11,27 @@ of which a user wants a usable few. OpenNER 1.0 (arXiv 2412.09587) does both, wi
 that are ours: a geopolitical entity is a LOC unless the corpus marks it as acting (`GPE_ORG`), a facility is a LOC,
 nationalities and what is derived from a name are MISC, and what is no proper name has no core type.
 
-A label is looked up whole, without case, spaces and punctuation; then what stands before its first `-`, `/`, `.` or
-`:`, since corpora and teachers write `person-actor` and `person / politician`. Nothing else is tried: no stemming,
-no similarity. Labels that no type is known for are counted where they occur, and a file of one's own adds them.
+A label is looked up whole, without case, spaces and punctuation, letters and their marks composed (NFC); then what
+stands before its first `-`, `/`, `.` or `:`, since corpora and teachers write `person-actor` and `person / politician`.
+Nothing else is tried: no stemming, no similarity. Labels that no type is known for are counted where they occur, and a
+file of one's own adds them.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from curate.core.errors import Position, error
 from curate.core.suggest import did_you_mean
 
 CORE: Final = ("PER", "LOC", "ORG", "MISC")
 
-_PUNCTUATION: Final = re.compile(r"[\W_]+")
 _HEAD: Final = re.compile(r"[-/.:]")
 
 
@@ -85,10 +86,26 @@ def type_map() -> TypeMap:
     return TypeMap(labels, cores)
 
 
+def span_type(span: Mapping[str, Any], by: str, types: TypeMap) -> str | None:
+    """A span's `label`, `translation`, `standard` or `core`: what stands in it, else what the map says.
+
+    Where a span was made with a map of its own (`types:` of a step, `--types` of an import), it has the types of that.
+    """
+    label = span["label"]
+    if label is None or by in ("label", "translation"):
+        own: str | None = span.get(by)
+        return own
+    if span.get("standard") is not None:
+        stored: str | None = span.get(by)
+        return stored
+    return types.standard(label) if by == "standard" else types.core(label)
+
+
 @lru_cache(maxsize=1 << 16)
 def normal_label(label: str) -> str:
-    """The label without case, spaces and punctuation."""
-    return _PUNCTUATION.sub("", label.casefold())
+    """The label without case, spaces and punctuation. Combining marks stay: most Indic vowels are some."""
+    composed = unicodedata.normalize("NFC", label.casefold())
+    return "".join(c for c in composed if c.isalnum() or unicodedata.category(c)[0] == "M")
 
 
 def _rows(text: str) -> Iterator[tuple[int, str]]:

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import __version__
-from curate.core.commit import Done, Output, compact, describe, read_counters, write_done
+from curate.core.commit import Done, Output, describe, write_done
+from curate.core.compaction import compact, read_counters
 from curate.core.layout import RunFolder, new_attempt
 from curate.core.manifest import InputSpec, Manifest, SourceFile
 from curate.core.manifest import Shard as ManifestShard

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from curate.core.plan import Phase
+from curate.core.stage import Work
 from curate.running.progress import Progress, duration
 
 _PHASE = Phase("pass1", "pass", "")
@@ -35,7 +36,7 @@ def test_a_pipe_gets_a_line_when_a_phase_starts_and_ends() -> None:
     with progress:
         progress.phase_started(_PHASE, units=3, done=1, size=100)
         for unit in (1, 2):
-            progress.progress(rows=1_000, size=2_000_000)
+            progress.progress(1_000, 2_000_000)
             progress.unit_done(unit)
         clock.now = 4.0
         progress.phase_finished(_PHASE)
@@ -75,7 +76,7 @@ def test_a_live_line_fits_any_terminal(width: int, colour: str | None) -> None:
         assert progress._live is not None
         for unit in range(5):
             clock.now += 10
-            progress.progress(rows=1_234_567, size=9_876_543_210)
+            progress.progress(1_234_567, 9_876_543_210)
             progress.unit_done(unit)
             lines = console.render_lines(progress._line(), pad=False)
             text = "".join(segment.text for segment in lines[0])
@@ -95,11 +96,34 @@ def test_a_wide_terminal_shows_rates_and_what_is_left() -> None:
     with progress:
         progress.phase_started(_PHASE, units=10, done=0, size=1)
         clock.now = 10.0
-        progress.progress(rows=5_000, size=80_000_000)
+        progress.progress(5_000, 80_000_000)
         progress.unit_done(0)
         text = "".join(s.text for s in console.render_lines(progress._line())[0])
     for part in ("pass1", "1/10", "5,000 rows", "500/s", "8.0 MB/s", "10.0 s", "1:30 left"):
         assert part in text
+
+
+@pytest.mark.parametrize("width", [40, 64, 80, 96, 108, 128])
+def test_where_encoders_work_their_tokens_and_busy_share_are_shown(width: int) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=width, color_system=None, _environ={"TERM": "xterm"})
+    clock = _Clock()
+    progress = Progress(console, clock)
+    with progress:
+        progress.phase_started(_PHASE, units=10, done=0, size=1)
+        for _ in range(2):  # of two workers, each busy for 4 and 5 of its 5 seconds
+            clock.now += 5
+            progress.progress(1_000_000, 80_000_000, Work(61_500, 4.0, 5.0))
+            progress.progress(1_000_000, 80_000_000, Work(61_500, 5.0, 5.0))
+            progress.unit_done(0)
+        lines = console.render_lines(progress._line(), pad=False)
+        text = "".join(s.text for s in lines[0])
+        assert len(lines) == 1
+        assert len(text) <= width
+        assert ("24,600 tokens/s" in text and "busy 90 %" in text) == (width >= 60)
+        assert ("32.0 MB/s" in text) == (width >= 128)
+        progress.phase_finished(_PHASE)
+    assert "24,600 tokens/s, encoders busy 90 %" in out.getvalue()
 
 
 def test_an_error_ends_the_live_line() -> None:

@@ -24,7 +24,7 @@ Invoke = Callable[..., Result]
 
 _KEYS = {
     "name", "state", "balanced", "rows_in", "rows_kept", "bytes_in", "bytes_kept", "steps", "languages", "outputs",
-    "quarantine", "phases", "jobs", "failure", "warnings",
+    "quarantine", "phases", "jobs", "encoders", "failure", "warnings",
 }  # fmt: skip
 _TALLY = {
     "rows_in",

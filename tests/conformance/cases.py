@@ -50,6 +50,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "filters.ner_llm": {"model": "toy", "server": {"base_url": f"${JUDGE}"}},
     "filters.ner_merge": {"teachers": ["teacher", "other"]},
     "filters.ner_spacy": {"model": str(PIPELINE)},
+    "filters.ner_translate": {"model": "toy", "server": {"base_url": f"${JUDGE}"}},
     "filters.llm_judge": {"model": "toy", "server": {"base_url": f"${JUDGE}"}},
     "filters.regex": {"pattern": "[#•]"},
     "filters.sample": {"rate": 0.5},
@@ -147,6 +148,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "filters.ner_llm": [{"answer": "json", "types": ["city"], "max_characters": 900, "max_invalid_frac": 1}],
     "filters.ner_merge": [{"grounding": "all", "unanswered": "keep"}],
     "filters.ner_spacy": [{"model": None, "models": {"deu_Latn": str(PIPELINE)}, "batch": 1}],
+    "filters.ner_translate": [{"answer": "schema", "max_invalid_frac": 1}],
     "filters.passages": [{"max_tokens": 1}, {"max_tokens": 7}],
     "filters.gopher_repetition": [
         {"top_n_grams": {"2": None, "5": 0.3}, "dup_n_grams": {"1": 0.9, "6": 0.2}, "dup_line_frac": None},
@@ -255,6 +257,8 @@ def _opinion(request: dict[str, Any], number: int) -> str:
     if "Faithfulness" in request["messages"][0]["content"]:
         found = {"faithfulness": 1 + size % 5, "completeness": 3, "missing": ["the", "x"], "wrong": [1, 9]}
         return "no idea" if "response_format" in request and size % 7 == 0 else json.dumps(found)
+    if "Translate the type" in request["messages"][0]["content"]:
+        return '{"translation": "Ort"}' if "response_format" in request else "Ort"
     if "named entities" in request["messages"][0]["content"]:
         if '{"entities"' not in request["messages"][0]["content"]:
             return '("committee", "ORG")\n("the", "x")'
@@ -279,6 +283,7 @@ def record(texts: Sequence[str], start: int = 0) -> pa.RecordBatch:
             "lid__prob": pa.array([None if row % 7 == 6 else row % 5 / 4 for row in rows], pa.float32()),
             "teacher__mentions": _mentions(("committee", "the", "桥", "absent", ""), rows, 5),
             "ner__spans": _spans(texts),
+            "ner__nested_spans": _spans(texts),
             "other__mentions": _mentions(("The committee of", "the"), rows, 3),
         }
     )

@@ -299,6 +299,25 @@ def test_parameters_that_differ_are_named_with_both_values(made: Path) -> None:
     job_of("minhash", against=[str(made)], **fitting).artifacts(Context(models=made, scratch=made))
 
 
+@pytest.mark.parametrize("kind", ["exact", "minhash"])
+def test_every_parameter_is_compared_before_work(tmp_path: Path, kind: str) -> None:
+    old, _, _ = batches_of_texts(kind)
+    index = tmp_path / "index"
+    decide(kind, old[:1], tmp_path, index=str(index))
+    known = json.loads((index / "index.json").read_text())
+    names = set(known["parameters"])
+    assert names >= {"version", "scope"}
+    for name in names:
+        for others in (
+            known["parameters"] | {name: "other"},
+            {key: value for key, value in known["parameters"].items() if key != name},
+        ):
+            (index / "index.json").write_text(json.dumps(known | {"parameters": others}))
+            assert f"was made with {name}: " in refusal(index, kind)
+    (index / "index.json").write_text(json.dumps(known | {"parameters": {**known["parameters"], "later": 1}}))
+    assert "was made with later: 1, and this step has none" in refusal(index, kind)
+
+
 def test_another_version_is_refused(made: Path) -> None:
     known = json.loads((made / "index.json").read_text())
     known["parameters"]["version"] += 1
@@ -319,6 +338,17 @@ def test_damage_is_refused(made: Path, tmp_path: Path) -> None:
     assert "is damaged: its checksum is another one" in refusal(made, bands=10, rows=4)
     keys.unlink()
     assert "No such file" in refusal(made, bands=10, rows=4)
+    known = json.loads((made / "index.json").read_text())
+    for harm in ("name", "documents", "files", "key_ranges", "run"):
+        lacking = [{key: value for key, value in known["segments"][0].items() if key != harm}]
+        (made / "index.json").write_text(json.dumps(known | {"segments": lacking}))
+        assert "index.json cannot be read" in refusal(made, bands=10, rows=4)
+    for others in (None, "bands"):
+        (made / "index.json").write_text(json.dumps(known | {"parameters": others}))
+        assert "index.json cannot be read" in refusal(made, bands=10, rows=4)
+    outside = [known["segments"][0] | {"name": "../segment"}]
+    (made / "index.json").write_text(json.dumps(known | {"segments": outside}))
+    assert "is no segment" in refusal(made, bands=10, rows=4)
     (made / "index.json").write_text('{"format": 1')
     assert "index.json cannot be read" in refusal(made, bands=10, rows=4)
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedup.clusters import Decided, _best_first, components, stars
-from dedup.numbering import EdgeBatch, Index, Scratch
+from dedup.edge_file import EdgeBatch
+from dedup.numbering import Index, Scratch
 
 Edge = tuple[int, int, float]
 
@@ -86,6 +87,33 @@ def test_clusters_are_those_of_plain_python(
     assert rows_of(find(batches_of(turned, rank, 1))) == expected(made, rank, star)
 
 
+@pytest.mark.parametrize(("find", "star"), [(components, False), (stars, True)])
+@pytest.mark.parametrize("ranked", [False, True])
+@pytest.mark.parametrize("measured", [False, True])
+@pytest.mark.parametrize("narrow", [False, True])
+def test_arrays_that_are_left_out_or_have_wide_numbers_change_nothing(
+    find: Callable[..., Decided],
+    star: bool,
+    ranked: bool,
+    measured: bool,
+    narrow: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Numbers of 64 bits, which 2**32 documents would need; equal ranks and similarities, which have no array."""
+    if not narrow:
+        monkeypatch.setattr("dedup.numbering._NARROW", 0)
+    chance = random.Random(5)
+    numbers = [(n % 7) << 32 | n for n in range(900)]
+    pairs = [(chance.choice(numbers), chance.choice(numbers)) for _ in range(700)]
+    made = [(a, b, chance.choice([0.5, 0.75]) if measured else 0.0) for a, b in pairs if a != b]
+    rank = {doc: chance.randint(-(2**63), 2**63 - 1) if ranked else 4 for doc in numbers}
+    found = find(batches_of(made, rank, 3))
+    assert rows_of(found) == expected(made, rank, star)
+    assert found.survivor.dtype == found.partner.dtype == (np.uint32 if narrow else np.int64)
+    assert (found.smallest is None, found.similarity is None) == (not ranked, not measured)
+    assert found.clusters == len({row[2] for row in rows_of(found).values()})
+
+
 @pytest.mark.parametrize("find", [components, stars])
 def test_edges_in_any_order_give_the_same_clusters(find: Callable[[list[EdgeBatch]], Decided]) -> None:
     chance = random.Random(3)
@@ -118,7 +146,11 @@ def test_numbers_of_documents_follow_their_order() -> None:
     zeros = np.zeros(len(docs) - 1, np.int64)
     index = Index([EdgeBatch(docs[1:], docs[:-1], zeros, zeros, zeros.astype(np.float32))], Scratch())
     assert len(index) == len(docs)
-    assert index.docs(Scratch()).tolist() == docs.tolist()
+    documents = index.documents(Scratch())
+    assert documents.of(np.arange(len(docs))).tolist() == docs.tolist()
+    assert [documents.below(shard) for shard in (0, 7, 50, 99)] == [
+        int((docs >> 32 < shard).sum()) for shard in (0, 7, 50, 99)
+    ]
     assert index.of(docs).tolist() == list(range(len(docs)))
 
 
@@ -147,7 +179,7 @@ ranks = st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3) | st.inte
 @given(ranks=ranks)
 def test_the_best_first_are_those_of_a_stable_sort(ranks: list[int]) -> None:
     array = np.array(ranks, np.int64)
-    found = _best_first(array, np.empty_like(array), Scratch())
+    found = _best_first(array, np.uint32, Scratch())
     assert found.tolist() == np.argsort(array, kind="stable").tolist()
 
 
@@ -165,6 +197,7 @@ def test_no_array_of_all_documents_is_in_memory(
     find(batches[:1], Scratch(tmp_path))  # compiled
     monkeypatch.setattr("dedup.numbering._MAPPED", 8)
     monkeypatch.setattr("dedup.clusters._AT_ONCE", 10_000)
+    monkeypatch.setattr("dedup.edge_file._AT_ONCE", 10_000)
     tracemalloc.start()
     try:
         found = find(batches, Scratch(tmp_path))

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dedup.clusters import EdgeFile
+from dedup.edge_file import EdgeFile
 from dedup.lines import Stored
 from dedup.numbering import Scratch
 
@@ -58,15 +58,21 @@ def test_lines_that_do_not_fit(small_disk: Path) -> None:
     assert caught.value.errno == errno.ENOSPC
 
 
-def test_edges_come_back_as_they_were(tmp_path: Path) -> None:
+def test_edges_come_back_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any number of records, with columns that are not written since all of their values are equal."""
+    monkeypatch.setattr("dedup.edge_file._STORED", 4)
+    alike = np.array([0.5, 0.5, 0.5, 0.5, 0.5, 0.75, 0, 0], np.float32)
     records = [
         pa.RecordBatch.from_arrays(
-            [pa.array(np.arange(n) * k) for k in range(1, 5)] + [pa.array(np.full(n, 0.5, np.float32))],
-            names=list("abcde"),
+            [pa.array(np.arange(n) * k) for k in range(4)] + [pa.array(alike[:n])], names=list("abcde")
         )
-        for n in (3, 0, 5)
+        for n in (3, 0, 8, 1)
     ]
     edges = EdgeFile(tmp_path / "edges", iter(records))
     for _ in range(2):
-        found = [[b.doc.tolist(), b.other.tolist(), b.rank.tolist(), b.other_rank.tolist()] for b in edges]
-        assert found == [[c.to_pylist() for c in r.columns[:4]] for r in records]
+        parts = list(edges)
+        assert max(len(part.doc) for part in parts) == 4
+        assert [part.similarity.dtype for part in parts] == [np.dtype(np.float32)] * len(parts)
+        found = [np.concatenate(columns).tolist() for columns in zip(*parts, strict=True)]
+        assert found == [pa.chunked_array([r.column(k) for r in records]).to_pylist() for k in range(5)]
+    assert (tmp_path / "edges").stat().st_size < sum(36 * r.num_rows for r in records)

@@ -1,11 +1,13 @@
 """The real command line in a folder of its own: `Place` holds inputs, configs, runs and outputs of one test.
 
 Every command that writes runs as a process group of its own, so a test can see that nothing of it is left, and no command
-may ever show a traceback.
+may ever show a traceback. Commands that only read are called in this process: a new one takes longer to start than to answer.
+`tests/runtime/test_cli.py` has those as processes.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -14,19 +16,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import chdir
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 import psutil
-from click.testing import CliRunner
 
-from curate.cli import cli
+from curate.cli import main
 
 CURATE: Final = str(Path(sys.executable).with_name("curate"))
 _INJECTED: Final = str(Path(__file__).with_name("injected"))
 _SECONDS: Final = 240
+#: Commands that change nothing.
+_READING: Final = ("check", "dedup", "explain", "inspect", "logs", "plan", "report", "status")
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ class Place:
         prefix: Sequence[str] = (),
     ) -> Result:
         """Run a command to its end. prefix: a command that runs it, such as `setpriv`."""
+        if arguments[0] in _READING and not (faults or environment or prefix):
+            return self._answer(*map(str, arguments))
         process = self.start(*arguments, faults=faults, environment=environment, prefix=prefix)
         try:
             out, err = process.communicate(timeout=_SECONDS)
@@ -145,17 +151,34 @@ class Place:
         given = arguments if arguments and str(arguments[0]).endswith(".yaml") else ("job.yaml", *arguments)
         return self.curate("run", *given, "--workers", str(workers), faults=faults, **options)
 
+    def _answer(self, *arguments: str) -> Result:
+        """What `curate` does as a program, in this process."""
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+        code = 0
+        with (
+            chdir(self.root),
+            patch.dict(os.environ, self._variables),
+            patch.object(sys, "argv", [CURATE, *arguments]),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            out.flush()
+            err.flush()
+        return Result(code, *(file.buffer.getvalue().decode() for file in (out, err)))
+
     def report(self, run: str = "job") -> dict[str, Any]:
         """`curate report --json`."""
         report: dict[str, Any] = self._shown("report", run, "--json")
         return report
 
     def _shown(self, *arguments: str | Path) -> Any:
-        """What a command that only reads shows, asked in this process: a new one takes longer to start than to answer."""
-        with chdir(self.root):
-            result = CliRunner().invoke(cli, [*map(str, arguments)], env=self._variables)
-        assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
+        result = self.curate(*arguments)
+        result.succeeded()
+        return result.json
 
     def plan(self, *arguments: str | Path) -> dict[str, dict[str, Any]]:
         """Phases by name, as `curate plan --json` shows them."""
@@ -165,16 +188,20 @@ class Place:
 
 @dataclass
 class Template:
-    """A place after a run, for tests that change something: each finds it as it was, under the same paths."""
+    """A place after a run, for tests that change something: each finds it as it was, under the same paths.
+
+    name: of this state, where a place has several.
+    """
 
     place: Place
+    name: str = "kept"
 
     def __post_init__(self) -> None:
         shutil.copytree(self.place.root, self._kept, symlinks=True)
 
     @property
     def _kept(self) -> Path:
-        return self.place.root.parent / f"{self.place.root.name}-kept"
+        return self.place.root.parent / f"{self.place.root.name}-{self.name}"
 
     def restored(self) -> Place:
         shutil.rmtree(self.place.root)

@@ -64,7 +64,7 @@ def strays(run: Path, *outputs: Path) -> list[str]:
 def _run_strays(run: Path) -> Iterator[Path]:
     vouched = {run / name for name in _FIXED}
     for phase, records in done_records(run).items():
-        vouched.add(run / "done" / phase / "all.json")
+        vouched |= {run / "done" / phase / name for name in ("all.json", "summary.json")}
         for record in records.values():
             vouched |= {run / output["path"] for output in record["outputs"].values()}
             vouched.add(run / "done" / phase / f"{record['unit']:06d}-{record['fingerprint'][:16]}.json")

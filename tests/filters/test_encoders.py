@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +17,11 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from curate.core.errors import CurateError
+from filters.encoders.cache import recipe_of
 from filters.encoders.encoder import Encoded, checksum
 from filters.encoders.options import EncoderOptions, Options, make_encoder
+from filters.encoders.tokens import Tokenizer
+from filters.encoders.vectors import Vectors
 from tests.filters import tiny_encoders as tiny
 
 torch = pytest.importorskip("torch", reason="needs curate[gpu]")
@@ -209,6 +217,18 @@ def test_batches_change_nothing_but_rounding(folders: dict[str, Path], use: str,
     assert np.allclose(np.linalg.norm(together.embeddings[together.n_tokens > 0], axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize(("use", "name"), [("packed", "gte"), ("transformers", "bert"), ("onnx", "onnx")])
+def test_tokens_and_busy_seconds_are_told(use: str, name: str, folders: dict[str, Path]) -> None:
+    encoder = opened(use, folders[name], batch_tokens=500)
+    start = time.perf_counter()
+    found = encoder.encode(pa.array(tiny.TEXTS * 3, pa.string()), 65_536)
+    passed = time.perf_counter() - start
+    tokens, busy, _ = encoder.meter.take()
+    assert tokens == found.n_tokens.sum()
+    assert 0 < busy < passed
+    assert encoder.meter.take() == (0, 0.0, 0.0)
+
+
 def test_what_holds_nothing_is_not_read_and_what_is_long_is_cut(folders: dict[str, Path]) -> None:
     texts = ["", " \u200b ", "\u9f98", "one two", "one " * 500]
     for prefix in ("", "the "):
@@ -226,10 +246,79 @@ def test_what_holds_nothing_is_not_read_and_what_is_long_is_cut(folders: dict[st
     assert len(encoder.encode(pa.array([], pa.string()), 100).embeddings) == 0
 
 
+@pytest.mark.parametrize(("use", "name"), [("transformers", "xlm-roberta"), ("packed", "xlm-roberta"), ("onnx", "onnx")])
+def test_more_tokens_than_a_model_has_positions_are_refused(
+    use: str, name: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """When the run is planned. XLM-R counts from behind the padding token, so 258 positions are for 256 tokens."""
+    folder = tmp_path / name
+    shutil.copytree(folders[name], folder)
+    if use == "onnx":
+        more = {"max_position_embeddings": 256, "model_type": "bert"}
+        config = json.loads((folder / "config.json").read_text()) | more
+        (folder / "config.json").write_text(json.dumps(config))
+    make_encoder(options(use, folder, max_tokens=256)).files()
+    with pytest.raises(CurateError, match=r"E507.* has 256 positions, and max_tokens is 257") as caught:
+        make_encoder(options(use, folder, max_tokens=257)).files()
+    assert "`max_tokens: 256`" in caught.value.problems[0].help
+    long = encoded(use, folder, ["one two three " * 200], max_tokens=256)
+    assert long.n_tokens.tolist() == [256]
+
+
+def test_a_text_of_one_token_behind_a_prefix_is_read(tmp_path: Path) -> None:
+    """Byte-level BPE joins the blank of the prefix and the text: as many tokens as the prefix has alone."""
+    from tokenizers import Tokenizer as Library
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+
+    library = Library(models.BPE())
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    library.decoder = decoders.ByteLevel()
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    library.train_from_iterator(
+        ["query: a", "query: b"] * 9, trainers.BpeTrainer(initial_alphabet=letters, show_progress=False)
+    )
+    library.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = Tokenizer(tmp_path / "tokenizer.json", 16, "query: ", 1)
+    assert len(library.encode("query: a").ids) == len(library.encode("query: ").ids)
+    assert [len(ids) > 0 for ids in tokenizer.encode(["a", "", "a b"]).ids] == [True, False, True]
+
+
 def test_a_prefix_is_put_before_each_text(folders: dict[str, Path]) -> None:
     plain = encoded("packed", folders["bert"], ["the one two"], max_tokens=64)
     prefixed = encoded("packed", folders["bert"], ["one two"], prefix="the ", max_tokens=64)
     assert plain.embeddings.tolist() == prefixed.embeddings.tolist()
+
+
+def test_the_next_window_is_cut_while_the_model_works(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads of a worker, one model: the second has its tokens before its turn comes, and both get their own vectors."""
+    encoder = opened("packed", folders["gte"])
+    windows = [pa.array(tiny.TEXTS, pa.string()), pa.array(tiny.TEXTS[::-1], pa.string())]
+    wanted = [encoder.encode(window, 65_536).embeddings for window in windows]
+    vectors = Vectors(encoder, recipe_of(encoder, 65_536), None)
+    vectors.begin()
+    turn = threading.Event()
+    forward, tokens, calls = encoder._forward, encoder._tokenizer.encode, []
+
+    def slow(batch: Any) -> Any:
+        assert turn.wait(30), "the other window's tokens are cut meanwhile"
+        return forward(batch)
+
+    def counted(texts: list[str]) -> Any:
+        made = tokens(texts)
+        calls.append(len(texts))
+        if len(calls) == 2:
+            turn.set()
+        return made
+
+    monkeypatch.setattr(encoder, "_forward", slow)
+    monkeypatch.setattr(encoder._tokenizer, "encode", counted)
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda window: vectors.encode(window, Counter()), windows))
+    assert calls == [len(set(tiny.TEXTS))] * 2
+    for one, other in zip(found, wanted, strict=True):
+        assert np.abs(one.embeddings - other).max() < 1e-3  # rounded to float16
 
 
 class Limited:

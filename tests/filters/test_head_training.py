@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from filters.heads.training.recipe import Fit, Recipe
 from filters.heads.training.train import train
 from filters.quality import Quality, QualityConfig
 from tests.filters.rule_cases import batch_of
-from tests.filters.tiny_encoders import write_onnx
+from tests.filters.tiny_encoders import write_bert, write_gte, write_onnx
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((300, 12))
@@ -234,9 +235,14 @@ def test_vectors_are_kept_and_found_again(
     assert again.documents == first.documents == 80
 
 
-def test_a_head_of_another_encoder(tmp_path: Path) -> None:
-    """Trained and applied with a tiny ONNX model; the card knows how its vectors were made."""
-    model = {"use": "onnx", "model": str(write_onnx(tmp_path / "model")), "pooling": "mean"}
+@pytest.mark.parametrize(
+    ("use", "write"), [("onnx", write_onnx), ("transformers", write_bert), ("packed", write_gte)]
+)
+def test_a_head_of_another_encoder(use: str, write: Callable[[Path], Path], tmp_path: Path) -> None:
+    """Trained and applied with a tiny model of random weights; the card knows how its vectors were made."""
+    if use != "onnx":
+        pytest.importorskip("torch", reason="needs curate[gpu]")
+    model = {"use": use, "model": str(write(tmp_path / "model")), "pooling": "mean", "max_tokens": 128}
     rows = [{"text": f"{'one two ' * (n % 7)}bridge {n}", "score": n % 7} for n in range(40)]
     labels = [{"path": str(jsonl(tmp_path / "labels.jsonl", rows))}]
     raw = {"name": "tiny", "labels": labels, "encoder": model, "seeds": 1, "output": str(tmp_path)}
@@ -312,6 +318,67 @@ def test_raters_are_compared(trained: Path, tmp_path: Path) -> None:
     assert "mine gives no score to 1" in shown
     with pytest.raises(CurateError, match="nothing to compare"):
         CliRunner().invoke(cli, ["evaluate", str(tmp_path), "--label", "score"], catch_exceptions=False)
+
+
+def test_a_head_of_probabilities_is_held_against_labels_that_reach_its_threshold(
+    trained: Path, tmp_path: Path
+) -> None:
+    """`loss: bce` learns whether 3 is reached: F1, calibration and agreement are about that, by scikit-learn and by hand."""
+    raw = {
+        "name": "yes", "labels": [{"path": str(trained / "labels.jsonl.gz")}], "threshold": 3, "folds": 2, "seeds": 1,
+        "fit": {"loss": "bce", "hidden": [], "epochs": 30, "learning_rate": 0.01}, "output": str(tmp_path),
+    }  # fmt: skip
+    head = train(Recipe.model_validate(raw)).head
+    given = ["evaluate", str(trained / "labels.jsonl.gz"), "--head", str(head), "--head", "edu-usem3", "--json"]
+    shown = CliRunner().invoke(cli, [*given, "--threshold", "3"], catch_exceptions=False)
+    found = json.loads(shown.output)
+    texts: list[dict[str, Any]] = documents(80) + [{"text": "no label"}, {"text": "suomea", "score": 5}]
+    probability = read_head(head).score(vectors_of_texts([row["text"] for row in texts]))
+    labelled = np.array(["score" in row for row in texts])
+    truth = np.array([row.get("score", 0) >= 3 for row in texts])[labelled]
+    said = probability[labelled] >= 0.5
+    figures = found["raters"]["yes"]
+    assert figures["at_threshold"]["f1"] == pytest.approx(sklearn.metrics.f1_score(truth, said), abs=1e-4)
+    assert figures["at_threshold"]["f1"] > 0.8
+    assert figures["at_threshold"]["positives"] == truth.sum()
+    assert all(0 <= one["label"] <= 1 and 0 <= one["score"] <= 1 for one in figures["calibration"]["bins"])
+    assert figures["calibration"]["error"] < 0.3, "on the labels' own scale it would be above 2"
+    agreement = {tuple(pair["raters"]): pair for pair in found["agreement"]}
+    assert agreement["score", "yes"]["equal"] == pytest.approx((truth == said).mean(), abs=1e-4)
+    wanted = sklearn.metrics.cohen_kappa_score(truth, said, weights="quadratic")
+    assert agreement["score", "yes"]["kappa"] == pytest.approx(wanted, abs=1e-4)
+
+
+def vectors_of_texts(texts: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    encoder = Usem3()
+    encoder.open()
+    return encoder.encode(pa.array(texts), 2000).embeddings.astype(np.float32)
+
+
+def test_figures_that_cannot_be_said_are_null(tmp_path: Path) -> None:
+    """Of a language with two labels, and of one whose labels are all the same."""
+    rows = [
+        {"text": row["text"], "score": 3 if n % 10 == 0 else row["score"], "lang": "deu_Latn" if n % 10 == 0 else "eng_Latn"}
+        for n, row in enumerate(documents(60))
+    ]
+    rows += [{"text": OFFER.format("x", n), "score": n, "lang": "fra_Latn"} for n in range(2)]
+    jsonl(tmp_path / "labels.jsonl", rows)
+    recipe = tmp_path / "head.yaml"
+    recipe.write_text(
+        f"name: mine\nlabels: [{{path: {tmp_path}/labels.jsonl, language: lang}}]\nfolds: 2\nseeds: 1\noutput: {tmp_path}\n"
+    )
+    done = CliRunner().invoke(cli, ["train", str(recipe), "--json"], catch_exceptions=False)
+
+    def never(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    facts = json.loads(done.output, parse_constant=never)
+    assert facts["languages"]["fra_Latn"] == {"documents": 2, "spearman": None, "low": None, "high": None}
+    assert facts["languages"]["deu_Latn"]["spearman"] is None
+    assert facts["languages"]["eng_Latn"]["spearman"] is not None
+    table = CliRunner().invoke(cli, ["train", str(recipe), "--force"], catch_exceptions=False).output
+    assert "nan" not in table
+    assert "nan" not in (tmp_path / "mine.md").read_text()
 
 
 def test_equal_texts_are_in_one_fold(tmp_path: Path) -> None:

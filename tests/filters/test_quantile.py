@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from curate.cli import cli
 from curate.core.batch import DocBatch
 from curate.core.errors import CurateError
 from curate.core.stage import Context
@@ -201,6 +204,31 @@ def test_columns_must_be_numbers_and_languages_known(tmp_path: Path) -> None:
     ).mapper(1)
     with pytest.raises(CurateError, match="needs languages"):
         mapper.emit(DocBatch(shards_of(rows)[0][1].record))
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ("columns: [source]", "C206: 'source' is string, not a number"),
+        ("columns: [n], weight: x", "C206: 'x' is double, no column of integers"),
+        ("columns: [n], by: tags", "C206: 'tags' is list<element: string>, which makes no groups"),
+        ("columns: [n], by: language", "C201: `by: language` needs languages"),
+    ],
+)
+def test_faults_of_the_config_are_found_before_work_starts(
+    options: str, fault: str, tmp_path: Path
+) -> None:
+    rows = {"id": ["a"], "text": ["b"], "source": ["s"], "n": [1], "x": [0.5], "tags": [["t"]]}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        f"input: {{path: {tmp_path}/a.parquet}}\n"
+        f"steps: [{{use: filters.quantile, keep: {{all: 0.5}}, {options}}}]\n"
+    )
+    with pytest.raises(CurateError) as caught:
+        CliRunner().invoke(cli, ["check", str(config)], catch_exceptions=False)
+    assert fault in str(caught.value)
+    assert caught.value.problems[0].position is not None
 
 
 def test_two_of_three_columns_suffice(tmp_path: Path) -> None:

@@ -80,16 +80,19 @@ def test_steps_fit_the_rows(rows: int, size: int, expected: int) -> None:
     assert rows_at_a_time(rows, size) == expected
 
 
-def test_batches_hold_about_16_mib_and_every_row_once(tmp_path: Path) -> None:
-    texts = [str(i) * (i % 3000) for i in range(6000)]
+def test_batches_hold_about_8_mib_and_at_the_end_half_and_every_row_once(tmp_path: Path) -> None:
+    texts = [str(i) * (i % 3000) for i in range(12_000)]
     path = write_parquet(tmp_path / "a.parquet", {"text": texts}, row_group_size=2500)
     found = batches(path)
     assert [text for rows in found for text in rows.record.column("text").to_pylist()] == texts
     assert [rows.first_row for rows in found] == [0] + [
         sum(rows.record.num_rows for rows in found[: i + 1]) for i in range(len(found) - 1)
     ]
-    assert all(rows.record.nbytes <= parquet.BATCH_BYTES for rows in found)
-    assert all(rows.record.nbytes > parquet.BATCH_BYTES * 0.9 for rows in found[:-1])
+    whole = parquet.BATCH_BYTES
+    assert len(found) > 10
+    assert [round(2 * rows.record.nbytes / whole) for rows in found[:-1]] == [2] * 5 + [1] * (len(found) - 6)
+    assert all(rows.record.nbytes <= whole for rows in found[:5])
+    assert all(rows.record.nbytes <= whole // 2 for rows in found[5:])
 
 
 def test_a_large_document_is_a_batch_by_itself(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from curate.core.layout import RunFolder
 from curate.core.plan import OutputPlan, Phase, Plan
 from curate.planning.session import Request, prepare
 from curate.running import run as run_module
-from curate.running.run import Execution, execute, locked
+from curate.running.locks import locked
+from curate.running.run import Execution, execute
 from curate.running.task import Worker
 
 
@@ -53,7 +54,7 @@ class InProcess:
 class Silent:
     """Hears what an execution tells and says nothing."""
 
-    def progress(self, rows: int, size: int) -> None: ...
+    def progress(self, rows: int, size: int, work: object = None) -> None: ...
 
     def unit_done(self, unit: int) -> None: ...
 

@@ -148,6 +148,7 @@ FAULTS = [
     ({"use": "filters.length", "min_chars": 1, "over": "passages"}, "C201"),
     ({"use": "filters.length", "min_chars": 1, "over": "text"}, "C206"),
     ({"use": "dedup.lines", "over": "passages__spans"}, "C208"),
+    ({"use": "dedup.exact", "over": "passages__spans", "max_removed_frac": 0.5}, "C208"),
     ({"select": "passages__spans is null", "over": "passages__spans"}, "C201"),
     ({"use": "filters.sample", "rate": 1, "when": "leng > 1", "over": "passages__spans"}, "C201"),
 ]

@@ -238,6 +238,42 @@ def test_the_manifest_given_before_is_kept_and_a_changed_input_stops_the_run(pro
     assert len(updated.shards) == 2
 
 
+def test_partitions_stay_as_they_were_while_the_input_grows(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were there more of them for a larger input, every record of the files before would have to be made anew."""
+    for name in ("exact", "minhash"):
+        project.config["steps"].append({"use": f"dedup.{name}", "as": name})
+    run = project.root / "run"
+
+    def planned() -> tuple[dict[str, str], set[int]]:
+        compiled = prepare(Request(project.file, update=True)).compiled
+        run.mkdir(exist_ok=True)
+        (run / "manifest.json").write_text(compiled.manifest.to_json(), encoding="utf-8")
+        (run / "plan.json").write_text(compiled.plan.to_json(), encoding="utf-8")
+        passes = [p for p in compiled.plan.passes if p.job is not None]
+        return {p.name: p.fingerprint for p in passes}, {p.partitions for p in passes}
+
+    def records(times: float) -> None:
+        """As many as fill so many partitions."""
+        monkeypatch.setattr("dedup.exact._PARTITION_DOCS", 1)
+        monkeypatch.setattr("dedup.exact.Exact._documents", lambda self, size: times)
+        monkeypatch.setattr("dedup.minhash.Minhash._fullness", lambda self, size: times)
+
+    records(1.5)
+    before, partitions = planned()
+    assert partitions == {2}
+    pq.write_table(pa.Table.from_pylist(ROWS[:2]), project.root / "in" / "b.parquet")
+    records(3)
+    assert planned() == (before, {2})
+    records(9)
+    after, partitions = planned()
+    assert partitions == {16}
+    assert not set(after.values()) & set(before.values())
+    project.config["steps"][-1]["partitions"] = 4
+    assert planned()[1] == {16, 4}
+
+
 def test_reduce_phases_ask_for_what_the_input_makes_of_them(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,7 +37,7 @@ def files_below(folder: RunFolder) -> set[str]:
     return {str(p.relative_to(folder.root)) for p in folder.root.rglob("*") if p.is_file()}
 
 
-def quiet(rows: int, size: int) -> None: ...
+def quiet(rows: int, size: int, work: object = None) -> None: ...
 
 
 def test_a_unit_that_was_committed_meanwhile_is_left_and_the_losers_files_go(planned: RunFolder) -> None:

@@ -100,7 +100,7 @@ def work(folder: RunFolder, threads: int) -> Made:
     return made
 
 
-def quiet(rows: int, size: int) -> None: ...
+def quiet(rows: int, size: int, work: object = None) -> None: ...
 
 
 def test_four_threads_write_the_bytes_of_one(planned: Project, monkeypatch: pytest.MonkeyPatch) -> None:

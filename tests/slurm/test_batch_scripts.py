@@ -20,7 +20,7 @@ from curate.executors.slurm.advance import chunks
 from curate.executors.slurm.script import Place, advance_script, array_script
 from curate.executors.slurm.state import job_name
 
-PLACE = Place("/runs/my 5% web", "/my work", "web", "web.0123456789")
+PLACE = Place("/runs/my 5% web", "/my work", "web", "web.0123456789", "/runs/my 5% web")
 
 
 def jobs(**given: Any) -> SlurmJobs:
@@ -168,7 +168,7 @@ def test_faults_name_their_line(text: str, message: str, line: int) -> None:
 
 def shell(tmp_path: Path, section: SlurmJobs, **environment: str) -> subprocess.CompletedProcess[str]:
     """What a node does with a batch script."""
-    place = Place(str(tmp_path), "/", "web", "web.0123456789")
+    place = Place(str(tmp_path), "/", "web", "web.0123456789", str(tmp_path))
     script = array_script(place, section, "pass1", {}, "pass1-0.json", 5, 3)
     return subprocess.run(
         ["bash", "-c", script],

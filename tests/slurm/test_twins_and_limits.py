@@ -102,12 +102,12 @@ def test_what_a_late_twin_does_changes_nothing(place: Place, monkeypatch: pytest
     manifest = Manifest.from_json(folder.manifest.read_text())
     twin, first = Worker(folder.root), Worker(folder.root)
     try:
-        twin.run("pass1", [], 0, lambda rows, size: None)  # it has begun, and its node is given up
-        assert len(first.run("pass1", range(9), 0, lambda rows, size: None)) == 9
+        twin.run("pass1", [], 0, lambda *_: None)  # it has begun, and its node is given up
+        assert len(first.run("pass1", range(9), 0, lambda *_: None)) == 9
         close_phase(plan, manifest, folder, plan.phase("pass1"), worked=True)
         before = {path: path.stat().st_mtime_ns for path in folder.root.rglob("*") if path.is_file()}
         counts = read_done(folder, "pass1")
-        assert twin.run("pass1", [4], 0, lambda rows, size: None) == []
+        assert twin.run("pass1", [4], 0, lambda *_: None) == []
     finally:
         twin.close()
         first.close()

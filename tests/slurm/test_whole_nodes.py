@@ -44,7 +44,7 @@ class Devices:
     def rules(self, language): return ()
     def open(self, context): self.seen = pathlib.Path(os.environ["SEEN"])
     def annotate(self, batch):
-        own = os.environ["CUDA_VISIBLE_DEVICES"] + " " + os.environ["SLURMD_NODENAME"] + " " + os.environ["CURATE_WORKER"]
+        own = os.environ["CUDA_VISIBLE_DEVICES"] + " " + os.environ["SLURMD_NODENAME"]
         (self.seen / own).touch()
         until = time.monotonic() + 60
         while len(list(self.seen.iterdir())) < 2 and time.monotonic() < until:
@@ -71,10 +71,10 @@ def test_each_worker_of_a_task_has_a_gpu_of_its_own(cluster: Cluster, tmp_path: 
     variables = {"PYTHONPATH": str(package), "SEEN": str(seen)}
     place.curate("run", "job.yaml", "--on", "slurm", "--wait", environment=variables).succeeded()
 
-    assert {path.name for path in seen.iterdir()} == {"0 gpu1 0", "1 gpu1 0"}
+    assert {path.name for path in seen.iterdir()} == {"0 gpu1", "1 gpu1"}
     published = [pq.read_table(path) for path in (place / "out/all").rglob("*.parquet")]
     devices = {value for table in published for value in table.column("gpu__device").to_pylist()}
-    assert devices == {"0 gpu1 0", "1 gpu1 0"}
+    assert devices == {"0 gpu1", "1 gpu1"}
     logs = place / "runs/job/logs/slurm"
     assert [p.name for p in logs.glob("pass2.*_*.log") if "worker" not in p.name] == [
         p.name for p in logs.glob("pass2.*_0.log")

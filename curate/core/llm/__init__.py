@@ -4,8 +4,10 @@
     client.py    many requests at a time, with retries and limits; counts requests, tokens and cost
     answers.py   the answers on disk, so that nothing is asked twice
     replies.py   what an HTTP response means
+    share.py     whether too many answers are invalid
+    asking.py    what the steps have in common: `Asking`, their options, and `AskingStep`
 
-A step has `Sampling` among its options and `server: Server`, makes a `Client` when it is opened, and calls `ask`:
+Outside a step, make a `Client` and call `ask`:
 
     client = Client(config.server, cache=folder)
     answers = client.ask([config.request(prompt, sample) for prompt in prompts for sample in range(config.samples)])

@@ -2,8 +2,8 @@
 
     <folder>/<attempt>.jsonl    a line for each answer: {"key": 32 hex digits, "text", "finish", "prompt_tokens", …}
 
-The key is a digest of the whole request (model, prompt with the document in it, parameters, seed) and not of the server's
-address. Each process appends to a file of its own, so any number of them share a folder; all files are read when a process
+The key is a digest of the whole request (model, prompt with the document in it, parameters, seed) and of what the server is
+known by (`Server.identity`). Each process appends to a file of its own, so any number of them share a folder; all files are read when a process
 begins. A line that a kill cut off is not used, and its file is never written to again.
 
 Memory: about 200 bytes for each answer of the folder; the texts stay on disk.
@@ -45,9 +45,9 @@ class _Place(NamedTuple):
     length: int
 
 
-def request_key(body: Mapping[str, Any]) -> str:
-    """32 hexadecimal digits that stand for a request."""
-    text = json.dumps(body, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+def request_key(body: Mapping[str, Any], server: str) -> str:
+    """32 hexadecimal digits that stand for a request to a server."""
+    text = json.dumps({"server": server, "body": body}, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 

@@ -70,7 +70,7 @@ class Client:
             return self._ask(requests, seen)
 
     def _ask(self, requests: Sequence[Mapping[str, Any]], seen: Seen | None) -> list[Answer]:
-        keys = [request_key(body) for body in requests]
+        keys = [request_key(body, self.server.identity) for body in requests]
         numbers: dict[str, list[int]] = {}
         for number, key in enumerate(keys):
             numbers.setdefault(key, []).append(number)

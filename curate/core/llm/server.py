@@ -1,8 +1,9 @@
 """Options of a step that asks a language model.
 
 What decides the answers (`Sampling`: the model, its temperature, …) stands among the step's own options and is in its
-fingerprint. Where and how the server is asked (`server:`) decides nothing and is in none: a run may go on with another
-address. The key of a server is never in a config, only the name of the environment variable that holds it.
+fingerprint. Where and how the server is asked (`server:`) is in none: a run may go on with another address, and its units
+that are done stay. Two servers can have different models of one name, so answers are kept by server too: by its `id`, else
+by `base_url` as it is written; of `$JUDGE_URL` that is the variable's name, whatever address it has today. The key of a server is never in a config, only the name of the environment variable that holds it.
 """
 
 from __future__ import annotations
@@ -21,12 +22,19 @@ _MOST_SEED: Final = 2**31 - 1_000
 
 
 class Server(BaseModel):
-    """Where an OpenAI-compatible server is and how it is asked. Nothing here changes an answer."""
+    """Where an OpenAI-compatible server is and how it is asked."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     base_url: str = Field(
         description="Its address up to `/v1`, such as `http://127.0.0.1:8000/v1`; `$NAME` takes it from the environment."
+    )
+    id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="What the server's answers are kept by, beside the request; null: `base_url` as it is written here. Give "
+        "one if a server comes back at another address.",
     )
     api_key_env: str | None = Field(
         None, min_length=1, description="Environment variable that holds the key; null: none is sent."
@@ -65,6 +73,11 @@ class Server(BaseModel):
         if value.startswith("$"):
             value = _variable(value[1:].strip("{}"), "the server's address")
         return value.rstrip("/")
+
+    @property
+    def identity(self) -> str:
+        """By which its answers are told from those of another server that calls its model the same."""
+        return self.id if self.id is not None else self.base_url.rstrip("/")
 
     def key(self) -> str | None:
         """The server's key; C109 if its variable is not set."""

@@ -16,7 +16,7 @@ from curate.core.commit import write_atomically
 from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
-from curate.core.plan import Phase, Plan, pack
+from curate.core.plan import Phase, Plan, even_tasks, pack
 from curate.executors.slurm import client
 from curate.executors.slurm.script import Place, advance_script, array_script, workers_of
 from curate.executors.slurm.state import (
@@ -31,7 +31,8 @@ from curate.executors.slurm.state import (
     write_tasks,
 )
 from curate.planning.fingerprints import finished_units, unit_fingerprints
-from curate.running.run import PhaseWork, close_phase, is_needless, locked_outputs, open_phase, publish
+from curate.running.locks import locked_outputs
+from curate.running.run import PhaseWork, close_phase, is_needless, open_phase, publish
 from curate.running.task import ATTRIBUTES, Worker
 
 #: Units of a task where one takes milliseconds. As many are done at once, without a wait in the queue.
@@ -100,7 +101,7 @@ def _do_here(folder: RunFolder, phase: Phase, pending: Mapping[int, int]) -> Non
     """Do units that take milliseconds in this process."""
     worker = Worker(folder.root)
     try:
-        worker.run(phase.name, sorted(pending), 0, lambda rows, size: None)
+        worker.run(phase.name, sorted(pending), 0, lambda *_: None)
     finally:
         worker.close()
 
@@ -116,7 +117,7 @@ def _submit(plan: Plan, folder: RunFolder, phase: Phase, settings: Settings, wor
     Where fewer jobs may be submitted than there are tasks, tasks have more units.
     """
     jobs = settings.slurm.section(section_of(phase))
-    number = min(len(work.pending), _number_of_tasks(phase, jobs, settings, len(work.pending)))
+    number = min(len(work.pending), _number_of_tasks(phase, jobs, settings, work.pending))
     while True:
         try:
             submission = _submit_tasks(plan, folder, phase, settings, work, number)
@@ -137,7 +138,7 @@ def _submit_tasks(
     jobs = settings.slurm.section(section_of(phase))
     tasks = pack(work.pending, number)
     name = write_tasks(folder, phase.name, tasks)
-    at = Place(str(folder.root), os.getcwd(), plan.name, job_name(folder))
+    at = Place(str(folder.root), os.getcwd(), plan.name, job_name(folder), str(folder.beside))
     longest = max(sum(work.pending[unit] for unit in task) for task in tasks)
     needs = needs_of(phase, jobs, settings.estimates.get(phase.name), longest / max(1, work.size))
     (folder.logs / "slurm").mkdir(parents=True, exist_ok=True)
@@ -172,12 +173,16 @@ def needs_of(phase: Phase, jobs: SlurmJobs, estimate: Estimate | None, share: fl
     return needs
 
 
-def _number_of_tasks(phase: Phase, jobs: SlurmJobs, settings: Settings, units: int) -> int:
-    """`--tasks`, else by `units_per_task`, or as many units as are worth a process; at most `max_tasks`."""
+def _number_of_tasks(phase: Phase, jobs: SlurmJobs, settings: Settings, pending: Mapping[int, int]) -> int:
+    """`--tasks`, else by `units_per_task`; else one for each unit, fewer where units are worth no process, by their time or
+    because one unit takes as long as they together. At most `max_tasks`.
+    """
     if settings.tasks is not None:
         return settings.tasks
     each = jobs.units_per_task or max(workers_of(jobs, phase.resources), _SMALL.get(phase.kind, 1))
-    number = -(-units // each)
+    number = -(-len(pending) // each)
+    if jobs.units_per_task is None:
+        number = min(number, even_tasks(pending))
     return min(number, jobs.max_tasks) if jobs.max_tasks is not None else number
 
 

@@ -20,6 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from curate.core.objects import Place, as_place
+
 if TYPE_CHECKING:
     from curate.core.errors import CurateError
     from curate.core.layout import RunFolder
@@ -54,7 +56,7 @@ def main() -> None:
     verbs = parser.add_subparsers(dest="verb", required=True)
     work, stopped, advance = (verbs.add_parser(name) for name in ("work", "ended", "advance"))
     for verb in (work, stopped, advance):
-        verb.add_argument("root", type=Path)
+        verb.add_argument("root", type=as_place)
     for verb in (work, stopped):
         verb.add_argument("tasks")
         verb.add_argument("task", type=int)
@@ -76,7 +78,7 @@ def main() -> None:
 
 
 def _work(
-    root: Path, tasks: str, task: int, scratch: Path, size: tuple[int, int, int], warned: _Warned
+    root: Place, tasks: str, task: int, scratch: Path, size: tuple[int, int, int], warned: _Warned
 ) -> int:
     """size: workers, threads of each, GPUs of each."""
     from curate.kernels import use_kernel_cache
@@ -121,7 +123,7 @@ def _work(
 
 
 def _alone(
-    root: Path, phase: str, task: int, units: list[int], scratch: Path, size: tuple[int, int, int], warned: _Warned
+    root: Place, phase: str, task: int, units: list[int], scratch: Path, size: tuple[int, int, int], warned: _Warned
 ) -> int:
     """Do the units in this process; returns how many are left for later."""
     import pyarrow as pa
@@ -138,14 +140,14 @@ def _alone(
         for number, unit in enumerate(pending):
             if warned.yes:
                 return len(pending) - number
-            worker.run(phase, [unit], task, lambda rows, size: None)
+            worker.run(phase, [unit], task, lambda *_: None)
     finally:
         worker.close()
     return 0
 
 
 def _together(
-    root: Path, phase: str, task: int, units: list[int], scratch: Path, size: tuple[int, int, int], warned: _Warned
+    root: Place, phase: str, task: int, units: list[int], scratch: Path, size: tuple[int, int, int], warned: _Warned
 ) -> int:
     """Do the units with several processes; returns how many are left for later."""
     from curate.executors.slurm.workers import work_together
@@ -166,7 +168,7 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _scratch(root: Path, given: Path) -> Path:
+def _scratch(root: Place, given: Path) -> Path:
     """A folder in `local_tmp` of the plan if it has one, else the one that the batch script made; the script removes both.
 
     E506 if this node has no such folder.
@@ -235,7 +237,7 @@ def _fail(folder: RunFolder, tasks: str, phase: str, task: int, failure: CurateE
     return 1
 
 
-def ended(root: Path, tasks: str, task: int, status: int, late: bool) -> int:
+def ended(root: Place, tasks: str, task: int, status: int, late: bool) -> int:
     """Back to the queue, or a failure in words. A task goes back as long as it gets units done, else `retries` times."""
     from curate.core.errors import CurateError, system_error
     from curate.core.layout import RunFolder
@@ -321,7 +323,7 @@ def _killed(status: int) -> str:
     return f"ended with status {status}"
 
 
-def _left(root: Path, phase: str, units: list[int]) -> int:
+def _left(root: Place, phase: str, units: list[int]) -> int:
     """How many units of a task are not done, by the phase's merged done-files too: it may have ended meanwhile."""
     from curate.core.layout import RunFolder
     from curate.planning.fingerprints import finished_units
@@ -348,12 +350,13 @@ def _went_on(folder: RunFolder, phase: str) -> bool:
     return False
 
 
-def _advance(root: Path, phase: str, again: bool) -> int:
+def _advance(root: Place, phase: str, again: bool) -> int:
     """End a phase and submit the next; with `again`, also what is missing of this one."""
     from curate.core.errors import CurateError, system_error
     from curate.core.layout import RunFolder
     from curate.diagnostics import render
-    from curate.running.run import locked, record_failure
+    from curate.running.locks import locked
+    from curate.running.run import record_failure
 
     folder = RunFolder(root)
     until, patience = time.monotonic() + _LOCK, time.monotonic() + _RESTART

@@ -29,6 +29,7 @@ from curate.executors.slurm.state import (
     was_submitted,
 )
 from curate.planning.fingerprints import finished_units
+from curate.running.ledger import all_encoders
 from curate.running.saved_run import load_run
 
 if TYPE_CHECKING:
@@ -189,7 +190,9 @@ class _Shown:
         if self._submission is not None:
             self._tell(self._units)
             records = read_done(self._folder, self._submission.phase).values()
-            self._progress.progress(sum(r.rows for unit in records for r in unit[:1]), 0)
+            counted = [unit[0] for unit in records if unit]
+            work = all_encoders(r.facts for r in counted)
+            self._progress.progress(sum(r.rows for r in counted), 0, work)
             self._progress.phase_finished(self._plan.phase(self._submission.phase))
 
 

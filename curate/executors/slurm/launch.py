@@ -30,7 +30,8 @@ from curate.kernels import kernel_environment
 from curate.planning.rates import rates_file, read_rates
 from curate.planning.session import Request, Session, prepare
 from curate.running.driver import compile_kernels
-from curate.running.run import lay_out, locked, passes_pending, record_failure, start_anew
+from curate.running.locks import locked
+from curate.running.run import lay_out, passes_pending, record_failure, start_anew
 
 #: Why a job waits for ever: what it depends on has failed.
 _NEVER: Final = "DependencyNeverSatisfied"
@@ -83,7 +84,7 @@ def _ask_slurm(session: Session) -> None:
     slurm = session.loaded.config.execution.slurm
     estimates = _estimates(plan, session.compiled.manifest)
     client.max_array_size()
-    at = Place("/", "/", plan.name, job_name(session.folder))
+    at = Place("/", "/", plan.name, job_name(session.folder), "/")
     seen = set()
     for phase in plan.phases:
         section = section_of(phase)
@@ -202,7 +203,7 @@ def _mend(session: Session, folder: RunFolder) -> None:
     client.cancel([submission.advance] if after is not None else [])
     forget_failures(folder)
     folder.failure.unlink(missing_ok=True)
-    at = Place(str(folder.root), os.getcwd(), session.compiled.plan.name, job_name(folder))
+    at = Place(str(folder.root), os.getcwd(), session.compiled.plan.name, job_name(folder), str(folder.beside))
     slurm = session.loaded.config.execution.slurm
     job = client.submit(advance_script(at, slurm.section("cpu"), submission.phase, arrays, again=True))
     write_submission(folder, Submission(submission.phase, submission.tasks, submission.arrays, job))

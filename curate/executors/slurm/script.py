@@ -17,7 +17,7 @@ from typing import Final
 
 from curate import __version__
 from curate.config.execution import WARNING, SlurmJobs
-from curate.executors.local import THREAD_BYTES
+from curate.executors.local import ALLOCATOR, THREAD_BYTES
 
 #: Seconds between the last moment at which a unit may be finished and the time limit.
 _MARGIN: Final = 15
@@ -31,13 +31,15 @@ _ROOM: Final = 1.25
 @dataclass(frozen=True)
 class Place:
     """What a script has to know of its run. root: the run folder; job: the name all its jobs have; directory: the working
-    directory, against which options of steps that are relative paths are resolved.
+    directory, against which options of steps that are relative paths are resolved; files: where logs and what the queue needs
+    to know stand, the run folder unless that is in a store.
     """
 
     root: str
     directory: str
     name: str
     job: str
+    files: str
 
 
 def array_script(
@@ -69,7 +71,7 @@ def array_script(
     element = f"{shlex.quote(place.root)} {shlex.quote(tasks)} $(({first} + SLURM_ARRAY_TASK_ID))"
     size = f"--workers {workers_of(jobs, needs)} --gpus {_gpus(needs)} --threads {jobs.cpus or 1}"
     body = f"""\
-if [ -n "$(ls {shlex.quote(place.root)}/slurm/failed 2>/dev/null)" ]; then
+if [ -n "$(ls {shlex.quote(place.files)}/slurm/failed 2>/dev/null)" ]; then
     echo "another task has failed: this one does not start"
     exit 1
 fi
@@ -91,6 +93,7 @@ warn() {{
     fi
 }}
 trap warn USR1
+export {" ".join(f"{name}=${{{name}:-{value}}}" for name, value in ALLOCATOR.items())}
 {work} work {element} --scratch "$scratch" {size} &
 child=$!
 [ -z "$early" ] || warn
@@ -130,7 +133,7 @@ def advance_script(
 
 def _log(place: Place) -> str:
     """The folder of the logs, as a pattern of sbatch's."""
-    return f"{place.root.replace('%', '%%')}/logs/slurm"
+    return f"{place.files.replace('%', '%%')}/logs/slurm"
 
 
 def _python_outside(jobs: SlurmJobs) -> str:

@@ -75,12 +75,13 @@ class Submission:
 
 def place(folder: RunFolder) -> Path:
     """`slurm/` of a run folder."""
-    return folder.root / "slurm"
+    return folder.beside / "slurm"
 
 
 def job_name(folder: RunFolder) -> str:
     """The name of all jobs of a run: like its folder's, and unlike any other folder's. `squeue` divides names at commas."""
-    root = os.path.realpath(folder.root)  # one run, by whichever link somebody comes to it
+    local = isinstance(folder.root, Path)
+    root = os.path.realpath(str(folder.root)) if local else str(folder.root)  # one run, by whichever link one comes to it
     label = re.sub(r"[^A-Za-z0-9._-]", "_", folder.root.name[:40])
     return f"{label}.{hashlib.sha256(root.encode()).hexdigest()[:10]}"
 

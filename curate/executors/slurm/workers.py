@@ -13,6 +13,8 @@ from pathlib import Path
 
 from curate.core.errors import error
 from curate.core.layout import RunFolder
+from curate.core.objects import Place
+from curate.executors.gpus import Gpus
 from curate.executors.local import LocalExecutor
 from curate.executors.slurm.state import read_settings
 from curate.kernels import kernel_environment
@@ -24,7 +26,7 @@ from curate.running.task import unit_files
 class _Log:
     """Tells the element's log what happens."""
 
-    def progress(self, rows: int, size: int) -> None:
+    def progress(self, *told: object) -> None:
         pass
 
     def unit_done(self, unit: int) -> None:
@@ -35,7 +37,7 @@ class _Log:
 
 
 def work_together(
-    root: Path,
+    root: Place,
     phase_name: str,
     units: Sequence[int],
     *,
@@ -60,16 +62,16 @@ def work_together(
         retries=read_settings(folder).retries,
         environment=kernel_environment(),
         scratch=scratch / f"curate-{here}",
-        gpus=workers * gpus,
-        devices=_devices(workers * gpus),
+        gpus=Gpus(_devices(workers * gpus), max(1, gpus)),
         stop=stop,
-        label=f"slurm/{phase_name}.{here}-worker",
+        logs=folder.logs / "slurm",
+        label=f"{phase_name}.{here}-worker",
     ) as executor:
         executor.run(phase, [[unit] for unit in pending], _Log(), lambda unit: unit_files(manifest, phase, unit))
     return len(pending_units(plan, manifest, phase, folder, units))
 
 
-def _devices(needed: int) -> list[str]:
+def _devices(needed: int) -> tuple[str, ...]:
     """The GPUs that Slurm gave this task, as CUDA names them."""
     given = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     if len(given) < needed:
@@ -78,4 +80,4 @@ def _devices(needed: int) -> list[str]:
             f"the task's workers need {needed} GPUs, and Slurm gave it {len(given)}",
             help=f"ask for them with `gres: gpu:{needed}` under execution.slurm.gpu, or lower `workers`",
         )
-    return given
+    return tuple(given[:needed])

@@ -4,6 +4,10 @@ In: labelled texts (`labels`), names of columns, and heads, which score the text
 column is the reference: people's labels where there are any. Out, per rater against the reference: Spearman's correlation
 with its interval, F1 at a threshold, calibration; all of it by language too. And between any two raters the correlation and
 the quadratic weighted kappa.
+
+A head that was trained with `bce` says how likely a label reaches the threshold that it was trained for. That is no label:
+its F1 is that of "at least one half" against "the label reaches it", calibration holds its probabilities against the share
+of labels that do, and agreement is about this yes or no.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +50,25 @@ class Question:
     cache: str | None = None
 
 
+class Rater(NamedTuple):
+    """Scores, nan where there is none. reaches: the label whose reaching they are the probability of; None: they are labels
+    or on their scale."""
+
+    scores: Float64s
+    reaches: float | None = None
+
+    def labels(self, reaches: float | None) -> Float64s:
+        """As labels; of a threshold, 1 where it is reached and 0 where not."""
+        if self.reaches is not None:
+            return np.where(np.isnan(self.scores), np.nan, self.scores >= 0.5)
+        if reaches is None:
+            return self.scores
+        return np.where(np.isnan(self.scores), np.nan, self.scores >= reaches)
+
+    def rows(self, rows: npt.NDArray[np.bool_]) -> Rater:
+        return Rater(self.scores[rows], self.reaches)
+
+
 def evaluate(question: Question) -> dict[str, Any]:
     """`documents blank reference raters agreement`, as JSON has it; null where a figure cannot be said."""
     columns = list(dict.fromkeys(question.labels)) or None
@@ -54,7 +77,7 @@ def evaluate(question: Question) -> dict[str, Any]:
         for path in question.paths
     ]
     labels = together(parts)
-    raters = dict(labels.columns)
+    raters = {name: Rater(scores) for name, scores in labels.columns.items()}
     left_out = {}
     for name in question.heads:
         head = read_head(weights_path(name))
@@ -77,7 +100,9 @@ def evaluate(question: Question) -> dict[str, Any]:
                 "not_scored": left_out.get(name, 0),
                 **_figures(raters[name], raters[reference], question.threshold),
                 "languages": {
-                    language: _figures(raters[name][rows], raters[reference][rows], question.threshold)
+                    language: _figures(
+                        raters[name].rows(rows), raters[reference].rows(rows), question.threshold
+                    )
                     for language, rows in languages.items()
                 },
             }
@@ -91,8 +116,8 @@ def evaluate(question: Question) -> dict[str, Any]:
     }
 
 
-def _scores(head: Head, labels: Labels, question: Question) -> tuple[Float64s, int]:
-    """A head's scores, nan where it gives none, and how many those are."""
+def _scores(head: Head, labels: Labels, question: Question) -> tuple[Rater, int]:
+    """A head's scores and how many texts it has none for. C208 if they are probabilities of nobody knows what."""
     encoder = encoder_of(question.encoder)
     check_encoder(head.card, encoder.name, checksum(encoder.files()), encoder.settings)
     numbered = Labels(labels.texts, {"row": np.arange(len(labels.texts), dtype=np.float64)}, labels.languages)
@@ -103,7 +128,20 @@ def _scores(head: Head, labels: Labels, question: Question) -> tuple[Float64s, i
     rows = embedded.labels.columns["row"].astype(np.int64)
     scores[rows] = head.score(embedded.vectors.astype(np.float32))
     scores[~np.isfinite(scores)] = np.nan
-    return scores, len(scores) - len(rows)
+    return Rater(scores, _reaches(head, question)), len(scores) - len(rows)
+
+
+def _reaches(head: Head, question: Question) -> float | None:
+    if head.card.output != "sigmoid":
+        return None
+    reaches = head.card.metrics.get("threshold", question.threshold)
+    if reaches is None:
+        raise error(
+            "C208",
+            f"the head '{head.card.name}' gives probabilities, and its card does not say of reaching which label",
+            help="say it with --threshold",
+        )
+    return reaches
 
 
 def _languages(labels: Labels) -> dict[str, npt.NDArray[np.bool_]]:
@@ -115,12 +153,16 @@ def _languages(labels: Labels) -> dict[str, npt.NDArray[np.bool_]]:
     return dict(sorted(found.items(), key=lambda item: (-int(item[1].sum()), item[0])))
 
 
-def _figures(scores: Float64s, labels: Float64s, threshold: float | None) -> dict[str, Any]:
-    both = ~np.isnan(scores) & ~np.isnan(labels)
-    scores, labels = scores[both], labels[both]
-    found = spearman(scores, labels)
+def _figures(rater: Rater, reference: Rater, threshold: float | None) -> dict[str, Any]:
+    both = ~np.isnan(rater.scores) & ~np.isnan(reference.scores)
+    rater, reference = rater.rows(both), reference.rows(both)
+    scores = rater.scores
+    found = spearman(scores, reference.scores)
     low, high = interval(found, len(scores))
-    bins = calibration(scores, labels)
+    # Both on one scale: labels, or whether one is reached.
+    reaches = rater.reaches if rater.reaches is not None else reference.reaches
+    labels = reference.labels(reaches)
+    bins = calibration(scores if rater.reaches is not None else rater.labels(reaches), labels)
     figures: dict[str, Any] = {
         "documents": len(scores),
         "spearman": _said(found),
@@ -134,9 +176,12 @@ def _figures(scores: Float64s, labels: Float64s, threshold: float | None) -> dic
         },
     }
     if threshold is not None:
-        at = at_threshold(scores, labels, threshold)
+        if reaches is None:
+            at = at_threshold(scores, labels, threshold)
+        else:
+            at = at_threshold(rater.labels(reaches), labels, 1.0)
         figures["at_threshold"] = {
-            "threshold": threshold,
+            "threshold": threshold if reaches is None else reaches,
             "f1": _said(at.f1),
             "precision": _said(at.precision),
             "recall": _said(at.recall),
@@ -145,12 +190,14 @@ def _figures(scores: Float64s, labels: Float64s, threshold: float | None) -> dic
     return figures
 
 
-def _agreement(one: Float64s, other: Float64s) -> dict[str, Any]:
-    both = ~np.isnan(one) & ~np.isnan(other)
-    one, other = one[both], other[both]
+def _agreement(a: Rater, b: Rater) -> dict[str, Any]:
+    both = ~np.isnan(a.scores) & ~np.isnan(b.scores)
+    a, b = a.rows(both), b.rows(both)
+    reaches = a.reaches if a.reaches is not None else b.reaches
+    one, other = a.labels(reaches), b.labels(reaches)
     return {
         "documents": len(one),
-        "spearman": _said(spearman(one, other)),
+        "spearman": _said(spearman(a.scores, b.scores)),
         "kappa": _said(kappa(one, other)),
         "equal": _said(float((np.rint(one) == np.rint(other)).mean()) if len(one) else math.nan),
     }

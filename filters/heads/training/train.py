@@ -11,6 +11,7 @@ scores. A head is fitted on all labels in the end, so it should do no worse than
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,17 +54,25 @@ class Trained:
     curve: Mapping[int, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        """As JSON has it: null where a figure cannot be said, of a language with three labels or labels that are all one."""
         return {
             "head": str(self.head),
             "documents": self.documents,
             "left_out": dict(self.left_out),
             "metrics": dict(self.metrics),
             "languages": {
-                language: dict(zip(("documents", "spearman", "low", "high"), figures, strict=True))
-                for language, figures in self.languages.items()
+                language: {
+                    "documents": documents,
+                    **{name: said(value) for name, value in zip(("spearman", "low", "high"), figures, strict=True)},
+                }
+                for language, (documents, *figures) in self.languages.items()
             },
-            "curve": dict(self.curve),
+            "curve": {labels: said(value) for labels, value in self.curve.items()},
         }
+
+
+def said(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def train(recipe: Recipe) -> Trained:
@@ -261,12 +270,16 @@ def _page(card: cards.Card, trained: Trained) -> str:
         "",
         "| labels | Spearman |",
         "|---:|---:|",
-        *(f"| {labels:,} | {value:.3f} |" for labels, value in trained.curve.items()),
+        *(f"| {labels:,} | {_number(value)} |" for labels, value in trained.curve.items()),
     ]
     if trained.languages:
         lines += ["", "| language | documents | Spearman | 95 % interval |", "|---|---:|---:|---|"]
         lines += [
-            f"| {language} | {documents:,} | {mean:.3f} | {low:.3f} to {high:.3f} |"
+            f"| {language} | {documents:,} | {_number(mean)} | {_number(low)} to {_number(high)} |"
             for language, (documents, mean, low, high) in trained.languages.items()
         ]
     return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "–"

@@ -5,8 +5,8 @@ strings and labels, and the outcome.
 
     ok          the answer is what was asked for, to the letter; a Markdown fence or reasoning (`<think> … </think>`) around
                 it does not count
-    repaired    (json) words around it; a list without the object, or another key for it; `["Ada", "person"]` or
-                `{"Ada": "person"}` for an entity; other keys (`mention`, `entity`, `name`, `label`, `category` …); lists by
+    repaired    (json) words around it; a list without the object, or another key for it; `["Ada", "person"]` within a list, or
+                `{"Ada": "person"}`, for an entity; other keys (`mention`, `entity`, `name`, `label`, `category` …); lists by
                 type (`{"person": ["Ada"]}`); single quotes and Python's constants; commas too many; control characters in
                 strings; objects without a list around them
                 (tuples) words around them, other quotes, lists of them, brackets for parentheses
@@ -151,7 +151,8 @@ def _each(text: str) -> Read:
     """Every innermost object or list on its own; one that is not closed at the end was cut off."""
     found: list[Mention] = []
     read = 0
-    depth, begin, quoted, escaped = 0, -1, False, False
+    opened: list[str] = []
+    begin, quoted, escaped = -1, False, False
     for at, character in enumerate(text):
         if escaped:
             escaped = False
@@ -162,26 +163,30 @@ def _each(text: str) -> Read:
         elif quoted:
             continue
         elif character in "{[":
-            depth, begin = depth + 1, at
+            opened.append(character)
+            begin = at
         elif character in "}]":
-            depth -= 1
+            del opened[-1:]
             if begin >= 0:
                 part = text[begin : at + 1]
-                some = _entities(mended(part))
+                some = _entities(mended(part), within=opened[-1:] == ["["])
                 if some:
                     found += some
                     read += 1
                 elif part.strip("{}[] \n\t"):
                     found.append(Mention(part[:_SHOWN], ""))
             begin = -1
-    complete = depth <= 0 and not quoted
+    complete = not opened and not quoted
     if not read and (complete or not re.match(r"[{\[]", text)):
         return None, False, True
     return found, False, complete
 
 
-def _entities(value: Any) -> list[Mention] | None:
-    """The entities of a value, whatever its shape; None if it has none of those that are known."""
+def _entities(value: Any, *, within: bool = False) -> list[Mention] | None:
+    """The entities of a value, whatever its shape; None if it has none of those that are known.
+
+    within: whether it is an item of a list: two strings are a mention and its type there, and two mentions elsewhere.
+    """
     if isinstance(value, dict):
         for key in _LIST_KEYS:
             if isinstance(value.get(key), list | tuple | dict):
@@ -192,14 +197,15 @@ def _entities(value: Any) -> list[Mention] | None:
             list(_by_type(value)) if all(isinstance(v, str | list | tuple) for v in value.values()) else None
         )
     if isinstance(value, list | tuple):
-        if len(value) == 2 and all(isinstance(part, str) for part in value):
+        pair = within or isinstance(value, tuple)
+        if pair and len(value) == 2 and all(isinstance(part, str) for part in value):
             return [Mention(value[0], value[1])]
         found: list[Mention] = []
         for item in value:
             if isinstance(item, str):
                 found.append(Mention(item, ""))
                 continue
-            some = _entities(item)
+            some = _entities(item, within=True)
             found += some if some is not None else [Mention(str(item)[:_SHOWN], "")]
         return found
     return None

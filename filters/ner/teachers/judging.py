@@ -8,8 +8,8 @@ In: a passage and its spans. Out: the prompt, the JSON Schema of the answer, and
     wrong          places in the list of spans, from 0
 
 FiNERweb (arXiv 2512.13884) has its annotations judged for faithfulness and completeness from 1 to 5, and reports 3.99 and
-4.05. The wording is ours. A judge makes things up too: a missing entity that is not in the text or is marked already, and a
-number that is no span's, are not believed but counted as `unfounded`.
+4.05. The wording is ours. A judge makes things up too: a missing entity that is not in the text or is marked wherever it stands, and
+a number that is no span's, are not believed but counted as `unfounded`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from filters.ner.ground import Mention, Passage, ground
+from filters.ner.ground import Passage
 from filters.ner.teachers.answer import mended, without_wrapping
 from filters.ner.teachers.prompt import fenced, in_language
 
@@ -89,16 +89,29 @@ def read_judgement(answer: str, text: str, spans: Sequence[Mapping[str, Any]]) -
     missing, wrong = found.get("missing"), found.get("wrong")
     strings = [m for m in missing if isinstance(m, str)] if isinstance(missing, list) else []
     numbers = [n for n in wrong if type(n) is int] if isinstance(wrong, list) else []
-    places, rejected = ground(Passage(text), [Mention(string, "missing") for string in strings])
-    fresh = [p for p in places if not any(s["start"] == p.start and s["end"] == p.end for s in spans)]
+    fresh = _unmarked(text, strings, {(span["start"], span["end"]) for span in spans})
     right = sorted({number - 1 for number in numbers if 0 < number <= len(spans)})
     return Judgement(
         faithfulness,
         completeness,
-        tuple(text[place.start : place.end] for place in fresh),
+        tuple(text[start:end] for start, end in fresh),
         tuple(right),
-        len(rejected) + len(places) - len(fresh) + len(set(numbers)) - len(right),
+        len(strings) - len(fresh) + len(set(numbers)) - len(right),
     )
+
+
+def _unmarked(text: str, strings: Sequence[str], marked: set[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Of each string the first place that is not marked, and not another's; strings without one are left out."""
+    passage = Passage(text)
+    found = []
+    for string in strings:
+        wanted = string.strip()
+        places = passage.places(wanted)[0] if wanted else []
+        place = next((place for place in places if place not in marked), None)
+        if place is not None:
+            marked = marked | {place}
+            found.append(place)
+    return found
 
 
 def _score(found: Mapping[str, Any], name: str) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import subprocess
 import sys
 import textwrap
@@ -23,7 +24,7 @@ from tests.llm_server import LlmServer, Reply
 
 
 def options(url: str, **server: Any) -> Sampling:
-    given = {"base_url": url, "backoff": 0.001, "retries": 3, **server}
+    given = {"base_url": url, "id": "toy", "backoff": 0.001, "retries": 3, **server}
     return Sampling(model="m", server=Server(**given))
 
 
@@ -231,6 +232,26 @@ def test_what_was_answered_before_a_fault_is_not_asked_again(tmp_path: Path) -> 
     assert len(server.requests) == 5
 
 
+def test_servers_with_one_name_for_their_models_do_not_share_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a resume: each judge finds its own answers, by its address, by its variable's name, or by its `id`."""
+    ids: tuple[dict[str, Any], ...] = ({"id": None}, {"id": "small"})
+    for id in ids:
+        with LlmServer(lambda *_: "large") as large, LlmServer(lambda *_: "small") as small:
+            for _ in range(2):
+                assert ask(large, ["x"], tmp_path, id=None)[0].text == "large"
+                assert ask(small, ["x"], tmp_path, **id)[0].text == "small"
+            assert len(large.requests) == len(small.requests) == 1
+    with LlmServer(echo) as server:
+        monkeypatch.setenv("URL_FOR_TEST", server.url)
+        asked = options("$URL_FOR_TEST", id=None)
+        Client(asked.server, cache=tmp_path).ask([asked.request("y")])
+    monkeypatch.setenv("URL_FOR_TEST", "http://127.0.0.1:1/v1")
+    (found,) = Client(asked.server, cache=tmp_path).ask([asked.request("y")])
+    assert found.cached
+
+
 def test_answers_on_their_way_when_another_fails_are_kept(tmp_path: Path) -> None:
     """They were paid for: nothing new is asked, and every answer that the server gave is there afterwards."""
 
@@ -249,25 +270,39 @@ def test_answers_on_their_way_when_another_fails_are_kept(tmp_path: Path) -> Non
 
 
 def test_a_killed_process_has_left_its_answers(tmp_path: Path) -> None:
-    """The server kills the client in the middle; the next one asks for the rest."""
+    """What was answered and not kept are at most those that were in flight; nothing that was kept is asked again."""
     code = """
         import sys
         from pathlib import Path
         from curate.core.llm.client import Client
         from curate.core.llm.server import Sampling, Server
-        asked = Sampling(model="m", server=Server(base_url=sys.argv[1], concurrency=1))
-        Client(asked.server, cache=Path(sys.argv[2])).ask([asked.request(f"p{n}") for n in range(6)])
+        asked = Sampling(model="m", server=Server(base_url=sys.argv[1], id="toy", concurrency=8))
+        Client(asked.server, cache=Path(sys.argv[2])).ask([asked.request(f"p{n}") for n in range(200)])
     """
-    with LlmServer(lambda request, n: echo(request, n) if n < 3 else Reply(hang=True)) as server:
+    with LlmServer(lambda request, n: echo(request, n) if n < 60 else Reply(hang=True)) as server:
         command = [sys.executable, "-c", textwrap.dedent(code), server.url, str(tmp_path)]
         with subprocess.Popen(command) as process:
-            while len(server.requests) < 4:
+            while len(server.requests) < 60:  # the kill comes where answers are on their way
                 assert process.poll() is None
-                time.sleep(0.01)
+                time.sleep(0.001)
             process.kill()
+        asked = prompts(server)
+    kept = {line["text"].removeprefix("said: ") for path in tmp_path.iterdir() for line in whole_lines(path)}
+    assert kept <= set(asked)
+    assert len(set(asked) - kept) <= 8
     with LlmServer(echo) as server:
-        answers = ask(server, [f"p{n}" for n in range(6)], tmp_path)
-    assert [a.cached for a in answers] == [True] * 3 + [False] * 3
+        answers = ask(server, [f"p{n}" for n in range(200)], tmp_path)
+        again = prompts(server)
+    assert [a.text for a in answers] == [f"said: p{n}" for n in range(200)]
+    assert sorted(again) == sorted({f"p{n}" for n in range(200)} - kept), "each of the rest once, none that was kept"
+
+
+def prompts(server: LlmServer) -> list[str]:
+    return [request["messages"][0]["content"] for request in server.requests]
+
+
+def whole_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
 
 
 def test_what_seen_raises_ends_the_work(tmp_path: Path) -> None:
@@ -306,9 +341,9 @@ def test_several_writers_share_a_folder(tmp_path: Path) -> None:
     for number, cache in enumerate(caches):
         with cache.writing():
             for n in range(number, 9, 3):
-                cache.add(request_key({"n": n}), Answer(f"text {n}\n\ud83d", "stop", n, n))
-    found = AnswerCache(tmp_path).find([request_key({"n": n}) for n in range(10)])
-    assert [found[request_key({"n": n})].text for n in range(9)] == [f"text {n}\n\ud83d" for n in range(9)]
+                cache.add(request_key({"n": n}, ""), Answer(f"text {n}\n\ud83d", "stop", n, n))
+    found = AnswerCache(tmp_path).find([request_key({"n": n}, "") for n in range(10)])
+    assert [found[request_key({"n": n}, "")].text for n in range(9)] == [f"text {n}\n\ud83d" for n in range(9)]
     assert len(found) == 9
     with AnswerCache(tmp_path).writing():
         pass
@@ -319,6 +354,6 @@ def test_a_full_disk_is_an_error_and_no_half_line(tmp_path: Path) -> None:
     (tmp_path / "full.jsonl").symlink_to("/dev/full")
     cache = AnswerCache(tmp_path, "full")
     with pytest.raises(OSError) as caught, cache.writing():  # noqa: PT011  # its number is looked at
-        cache.add(request_key({}), Answer("x"))
+        cache.add(request_key({}, ""), Answer("x"))
     assert caught.value.errno == errno.ENOSPC
     assert len(cache) == 0

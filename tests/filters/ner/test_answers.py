@@ -26,6 +26,11 @@ JSON = [
     ('{"text": "Ada", "type": "person"}\n{"text": "Bob", "type": "person"}', "repaired", [ADA, BOB]),
     ('{"entities": [{"text": "A\nb", "type": "x"}]}', "repaired", [("A\nb", "x")]),
     ("[]", "repaired", []),
+    ('["Ada", "Bob"]', "repaired", [("Ada", ""), ("Bob", "")]),
+    ('{"entities": ["Ada", "Bob"]}', "repaired", [("Ada", ""), ("Bob", "")]),
+    ('{"entities": [["Ada", "person"]]}', "repaired", [ADA]),
+    ('{"entities": ["Ada", "Bob"], "note": "a" "b"}', "repaired", [("Ada", ""), ("Bob", "")]),
+    ('[["Ada", "person"], ["Bo', "cut_off", [ADA]),
     ('{"entities": ["Ada", 7]}', "repaired", [("Ada", ""), ("7", "")]),
     ('{"entities": [{"text": "Ada"}]}', "repaired", [("Ada", "")]),
     (

@@ -23,6 +23,7 @@ from filters.ner.export_spacy import words_of
 from filters.ner.gold import TOKEN
 from filters.ner.sentences import sentence_places, split_row
 from filters.ner.splits import PARTS, Shares, assign, group_key, host_of, part_of
+from tests.filters.ner.tagged import imported, mentions
 
 SCHEMA = pa.schema(
     [
@@ -220,6 +221,53 @@ def test_arguments_that_do_not_fit(tmp_path: Path, more: tuple[object, ...], mes
     done = run(write(tmp_path / "run", [row(1)]), tmp_path / "x", *more)
     assert done.exit_code == 2
     assert message in done.output
+
+
+def test_types_are_those_of_the_run_unless_given(tmp_path: Path) -> None:
+    """A run had a map of its own: `starship` is a product to it and nothing to ours."""
+    made = row(1)
+    made["spans"][0] |= {"label": "starship", "standard": "product", "core": "MISC"}
+    source = write(tmp_path / "run", [made])
+    run(source, tmp_path / "core.bio", "--by", "core")
+    assert "Ada\tB-MISC\n" in (tmp_path / "core.bio").read_text()
+    run(source, tmp_path / "set", "--format", "datasets")
+    assert "| product | 1 |" in (tmp_path / "set" / "README.md").read_text()
+    (tmp_path / "types.tsv").write_text("starship\tperson\n")
+    own = ("--types", tmp_path / "types.tsv")
+    run(source, tmp_path / "own.bio", "--by", "standard", *own)
+    assert "Ada\tB-person\n" in (tmp_path / "own.bio").read_text()
+    run(source, tmp_path / "own", "--format", "datasets", *own)
+    assert "| person | 2 |" in (tmp_path / "own" / "README.md").read_text()
+    (written,) = pq.read_table(tmp_path / "own" / "data" / "eng_Latn" / "train.parquet").to_pylist()
+    assert [(s["standard"], s["core"]) for s in written["spans"]][0] == ("person", "PER")
+
+
+def test_labels_that_would_break_lines(tmp_path: Path) -> None:
+    made = row(1)
+    for span, label in zip(made["spans"], ("film\tstudio", " a\nB-x\u2028", " \n"), strict=True):
+        span["label"] = label
+    done = run(write(tmp_path / "run", [made]), tmp_path / "a.bio")
+    sentences, repairs = imported(tmp_path / "again", tmp_path / "a.bio")
+    assert mentions(sentences[0]) == [("Ada", "film studio"), ("Bob", "a B-x")]
+    assert repairs == []
+    assert "in 3 labels whitespace became one space\nleft out: 1 spans without type" in done.output
+
+
+def test_parts_without_addresses_are_by_document_or_the_export_says_so(tmp_path: Path) -> None:
+    rows = [row(n, url=None, id=f"d{n // 4}#{n % 4}", source_doc=n // 4) for n in range(80)]
+    for left_out, alone in (((), 0), (("source_doc",), 0), (("source_doc", "id"), 80)):
+        table = pa.Table.from_pylist(rows, schema=None).drop_columns(["url", "nested", *left_out])
+        pq.write_table(table, tmp_path / "made.parquet")
+        arguments = ("--format", "datasets", "--dev", 0.3, "--test", 0.3, "--force")
+        done = run(tmp_path / "made.parquet", tmp_path / "set", *arguments)
+        assert (f"{alone} texts have neither `url` nor a document" in done.output) == bool(alone)
+        parts = [
+            {r["text"] for r in pq.read_table(path).to_pylist()}
+            for path in (tmp_path / "set" / "data" / "eng_Latn").iterdir()
+        ]
+        documents = [{int(text.split()[-1][:-1]) // 4 for text in part} for part in parts]
+        assert len(documents) == 3
+        assert (sum(map(len, documents)) == 20) == (not alone)
 
 
 def test_folders_that_cannot_be_read(tmp_path: Path) -> None:

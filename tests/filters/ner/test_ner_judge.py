@@ -15,6 +15,7 @@ from curate.cli import cli
 from curate.core.batch import DocBatch
 from curate.core.errors import CurateError
 from curate.core.stage import Context
+from filters.ner.teachers.judging import read_judgement
 from filters.ner_judge import NerJudge, NerJudgeConfig
 from tests.llm_server import LlmServer, Reply
 
@@ -50,7 +51,7 @@ def judged(tmp_path: Path, **options: Any) -> pa.RecordBatch:
         }
     )
     with LlmServer(behave) as server:
-        place = {"base_url": server.url, "concurrency": 1, "retries": 0}
+        place = {"base_url": server.url, "id": "toy", "concurrency": 1, "retries": 0}
         step = NerJudge(
             NerJudgeConfig.model_validate({"model": "toy", "server": place, "max_invalid_frac": 1, **options})
         )
@@ -77,12 +78,27 @@ def test_what_a_judge_says_is_believed_where_it_can_be(tmp_path: Path) -> None:
     assert rows[3]["faithfulness"] is None
 
 
+def test_a_missing_entity_may_stand_beside_a_marked_one() -> None:
+    text, spans = "Ada and Ada met Ada.", [{"start": 0, "end": 3, "label": "person"}]
+
+    def missing(*strings: str) -> tuple[tuple[str, ...], int]:
+        answer = {"faithfulness": 5, "completeness": 3, "missing": [*strings], "wrong": []}
+        found = read_judgement(json.dumps(answer), text, spans)
+        assert found is not None
+        return found.missing, found.unfounded
+
+    assert missing("Ada") == (("Ada",), 0)
+    assert missing("Ada", "Ada", "Ada") == (("Ada", "Ada"), 1)
+    assert missing("", "Eve") == ((), 2)
+
+
 def test_a_run_stops_if_too_many_answers_are_none(tmp_path: Path) -> None:
     with pytest.raises(CurateError, match="R313: 1 of 3 answers of toy are no judgement"):
-        judged(tmp_path, max_invalid_frac=0.01)
+        judged(tmp_path, max_invalid_frac=0)
 
 
-def test_the_card_has_the_means(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sentences", [False, True])
+def test_the_card_has_the_means_and_a_sentence_is_not_judged(tmp_path: Path, sentences: bool) -> None:
     found = judged(tmp_path)
     spans = [s or [] for s in SPANS]
     table = pa.table({"text": TEXTS, "tokens": pa.array([[]] * 5, SPAN), "spans": pa.array(spans, SPAN)})
@@ -93,10 +109,16 @@ def test_the_card_has_the_means(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "judged.parquet")
     done = CliRunner().invoke(
         cli,
-        ["ner", "export", str(tmp_path / "judged.parquet"), str(tmp_path / "set"), "--format", "datasets"],
+        ["ner", "export", str(tmp_path / "judged.parquet"), str(tmp_path / "set"), "--format", "datasets"]
+        + ["--sentences"] * sentences,
         catch_exceptions=False,
     )
     assert done.exit_code == 0, done.output
     card = (tmp_path / "set" / "README.md").read_text()
     assert "By the language model toy, on a sample" in card
     assert "| eng_Latn | 2 | 4.00 | 3.00 | 2 | 1 | 2 |" in card
+    written = pq.read_table(tmp_path / "set" / "data" / "eng_Latn" / "train.parquet")
+    if sentences:
+        assert written["judge__faithfulness"].null_count == written["judge__outcome"].null_count == len(written)
+    else:
+        assert written["judge__faithfulness"].to_pylist() == found["faithfulness"].to_pylist()

@@ -30,7 +30,7 @@ def ask(
         }
     )
     with LlmServer(behave) as server:
-        place = {"base_url": server.url, "concurrency": 1, "retries": 0}
+        place = {"base_url": server.url, "id": "toy", "concurrency": 1, "retries": 0}
         step = NerLlm(
             NerLlmConfig.model_validate({"model": "toy", "server": place, "max_invalid_frac": 1, **options})
         )
@@ -89,7 +89,7 @@ def test_the_request_names_language_and_types(tmp_path: Path) -> None:
 
 def test_a_run_stops_if_too_many_answers_are_none(tmp_path: Path) -> None:
     texts = [f"text {i}" for i in range(40)]
-    with pytest.raises(CurateError, match=r"R313: 5 of \d+ answers of toy .* malformed: I cannot"):
+    with pytest.raises(CurateError, match=r"R313: 6 of 6 answers of toy .* the last was: I cannot"):
         ask(tmp_path, ["I cannot"], texts, max_invalid_frac=0.2)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from curate.core.errors import CurateError
-from filters.ner.types import CORE, type_map
+from filters.ner.types import CORE, normal_label, type_map
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,9 @@ def test_a_line_that_is_wrong_is_named(tmp_path: Path, text: str, said: str) -> 
     position = caught.value.problems[0].position
     assert position is not None
     assert position.line == 2
+
+
+def test_vowels_that_are_marks_tell_labels_apart() -> None:
+    assert normal_label("काल") != normal_label("कील")
+    assert normal_label("cafe\u0301") == normal_label("Café") != normal_label("cafe")
+    assert normal_label(" film-studio_1 ") == "filmstudio1"
