@@ -60,7 +60,7 @@ def config(place: Place, name: str, exact: str = "", near: str = "") -> str:
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    """Two years, of which one has run: the other has copies of the first, nearly equal pages, copies of its own, and own pages."""
+    """Two years, of which one has run: the other has copies of the first, nearly equal pages, and pages of its own."""
     place = Place(tmp_path_factory.mktemp("against") / "work")
     write(place / "in/old", {f"old/{n}": text(n) for n in range(30)} | {"old/again": text(3)})
     place.run(config(place, "old")).succeeded()
