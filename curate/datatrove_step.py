@@ -3,12 +3,13 @@
     from datatrove.executor import LocalPipelineExecutor      # or SlurmPipelineExecutor, RayPipelineExecutor
     from curate.datatrove_step import stages
 
-    executor = None
-    for step in stages("web.yaml", tasks=64):
-        executor = LocalPipelineExecutor(
-            [step], tasks=step.tasks, depends=executor, logging_dir=f"logs/{step.phase}-{step.does}"
-        )
-    executor.run()
+    if __name__ == "__main__":      # datatrove's processes import this script again, and are not to plan a run each
+        executor = None
+        for step in stages("web.yaml", tasks=64):
+            executor = LocalPipelineExecutor(
+                [step], tasks=step.tasks, depends=executor, logging_dir=f"logs/{step.phase}-{step.does}"
+            )
+        executor.run()
 
 A run has phases, and a phase begins when the one before it is whole. So each phase is two executors: `work`, whose ranks
 do its units (rank r does what `curate task --task r` would), and `end`, one task that merges done-files, checks the
@@ -29,8 +30,9 @@ from typing import Final, Literal
 from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
-from curate.core.errors import CurateError
+from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
+from curate.core.objects import as_place
 from curate.kernels import kernel_environment, use_kernel_cache
 
 use_kernel_cache()  # before a step imports numba
@@ -52,15 +54,18 @@ def stages(
     tasks: ranks of a phase at most. overrides: `key.path=value`, as `--set` takes them. update: take in changed inputs.
     Raises `CurateError` for every fault of the config at once, and R302 if the folder is in use.
     """
+    from curate.executors.slurm.follow import refuse_if_queued
     from curate.planning.session import Request, prepare
     from curate.running.driver import compile_kernels
-    from curate.running.run import lay_out, locked, passes_pending
+    from curate.running.locks import locked
+    from curate.running.run import lay_out, passes_pending
 
     request = Request(
-        Path(config), tuple(overrides), Path(run_dir) if run_dir is not None else None, update, False
+        Path(config), tuple(overrides), as_place(str(run_dir)) if run_dir is not None else None, update, False
     )
     folder = prepare(request).folder
     with locked(folder):
+        refuse_if_queued(folder)
         session = prepare(request)
         plan, manifest = session.compiled.plan, session.compiled.manifest
         lay_out(plan, manifest, folder)
@@ -91,7 +96,7 @@ class Curate(PipelineStep):  # type: ignore[misc]  # datatrove is untyped
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Raises the `CurateError` of a unit that fails; what is done stays done."""
         if self.does == "end":
-            _end(RunFolder(Path(self.root)), self.phase)
+            _end(RunFolder(as_place(self.root)), self.phase)
         else:
             self._work(rank, world_size)
         if data is not None:
@@ -101,7 +106,7 @@ class Curate(PipelineStep):  # type: ignore[misc]  # datatrove is untyped
         from curate.running.run import is_needless
         from curate.running.task import Worker
 
-        worker = Worker(Path(self.root), threads=int(os.environ.get("OMP_NUM_THREADS", "1")))
+        worker = Worker(as_place(self.root), threads=int(os.environ.get("OMP_NUM_THREADS", "1")))
         try:
             if is_needless(worker.plan, worker.manifest, worker.folder, worker.plan.phase(self.phase)):
                 return
@@ -116,7 +121,8 @@ class Curate(PipelineStep):  # type: ignore[misc]  # datatrove is untyped
 
 def _end(folder: RunFolder, phase: str) -> None:
     """Bring a phase to its end and make the next ones ready."""
-    from curate.running.run import locked, record_failure
+    from curate.running.locks import locked
+    from curate.running.run import record_failure
 
     with locked(folder):
         try:
@@ -128,16 +134,28 @@ def _end(folder: RunFolder, phase: str) -> None:
 
 def _go_on(folder: RunFolder, ended: str | None) -> None:
     """End the phases that are whole, up to the first with units pending, which is made ready. R306 if `ended` has any."""
-    from curate.running.run import close_phase, is_needless, locked_outputs, open_phase, publish
+    from curate.running.locks import locked_outputs
+    from curate.running.run import close_phase, is_needless, open_phase, publish
     from curate.running.saved_run import load_run
 
     plan, manifest = load_run(folder.root)
+    before = ended is not None
     with locked_outputs(plan):
         for phase in plan.phases:
             if is_needless(plan, manifest, folder, phase):
+                before = before and phase.name != ended
                 continue
-            if open_phase(plan, manifest, folder, phase).pending and phase.name != ended:
+            pending = open_phase(plan, manifest, folder, phase).pending
+            if pending and before:
+                raise error(
+                    "R306",
+                    f"phase {phase.name} has {len(pending)} units pending, and {ended}, which follows it, has been worked on",
+                    help="an output of it was lost: call `stages` anew, with another logging_dir",
+                    phase=phase.name,
+                )
+            if pending and phase.name != ended:
                 return
+            before = before and phase.name != ended
             close_phase(plan, manifest, folder, phase, worked=phase.name == ended)
             if phase.kind == "write":
                 publish(plan, manifest, folder, phase)

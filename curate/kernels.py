@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from curate.core.errors import error
+from curate.core.objects import Place
 from curate.core.text.kernel_sources import LOCATORS
 
 _PACKAGES: Final = ("curate.core", "curate.io", "lid", "filters", "dedup")
@@ -84,7 +85,7 @@ def kernel_environment() -> dict[str, str]:
     return {"NUMBA_CACHE_DIR": str(kernel_cache()), "NUMBA_CACHE_LOCATOR_CLASSES": LOCATORS}
 
 
-def compile_once(root: Path, uses: Iterable[str], environment: Mapping[str, str]) -> None:
+def compile_once(root: Place, uses: Iterable[str], environment: Mapping[str, str]) -> None:
     """Fill the cache for the steps of a run, in a process of its own, unless that was done; workers then only load.
 
     root: the run folder, whose plan names the steps' options. uses: the word definition and the steps' `use:` names.
@@ -100,7 +101,7 @@ def compile_once(root: Path, uses: Iterable[str], environment: Mapping[str, str]
     mark.touch()
 
 
-def fill(root: Path) -> None:
+def fill(root: Place) -> None:
     """Run the core's kernels, and the steps of a plan that read only the text, on a tiny batch; not those that say `WARM =
     False`: a language model would be asked, and paid, for nothing."""
     from curate.core.errors import CurateError
@@ -125,4 +126,6 @@ def fill(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    fill(Path(sys.argv[1]))
+    from curate.core.objects import as_place
+
+    fill(as_place(sys.argv[1]))

@@ -12,6 +12,7 @@ from curate.commands.options import config_argument, overrides_option, run_dir_o
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from curate.core.objects import Place
     from curate.views.annotations import Annotations
 
 _JUDGE = "filters.llm_judge"
@@ -30,7 +31,7 @@ _DRAW = "filters.draw"
 def command(
     config: Path,
     overrides: tuple[str, ...],
-    run_dir: Path | None,
+    run_dir: Place | None,
     update: bool,
     workers: int | None,
     force: bool,

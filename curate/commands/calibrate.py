@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from curate.commands.options import config_argument, overrides_option, run_dir_option
+
+if TYPE_CHECKING:
+    from curate.core.objects import Place
+
 
 
 @click.command()
@@ -26,7 +31,7 @@ from curate.commands.options import config_argument, overrides_option, run_dir_o
     help="The file that keeps the rates; default: ~/.cache/curate/rates.json.",
 )
 def command(
-    config: Path, overrides: tuple[str, ...], run_dir: Path | None, megabytes: int, output: Path | None
+    config: Path, overrides: tuple[str, ...], run_dir: Place | None, megabytes: int, output: Path | None
 ) -> None:
     """Measure what each phase of a config costs on this machine, for `curate plan`.
 
@@ -55,7 +60,7 @@ def command(
     scratch = Path(tempfile.mkdtemp(prefix="curate-calibrate-", dir=scratch_base(plan.local_tmp)))
     try:
         folder = RunFolder(scratch / "kernels")
-        folder.root.mkdir()
+        folder.work.mkdir()
         lay_out(elsewhere(plan, scratch / "kernels"), manifest, folder)
         compile_kernels(folder, plan, kernel_environment())
         measured = calibrate(plan, manifest, megabytes, scratch)

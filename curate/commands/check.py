@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from curate.commands.options import config_argument, overrides_option, run_dir_option, update_option
+
+if TYPE_CHECKING:
+    from curate.core.objects import Place
+
 
 
 @click.command()
@@ -14,7 +19,7 @@ from curate.commands.options import config_argument, overrides_option, run_dir_o
 @overrides_option
 @run_dir_option
 @update_option
-def command(config: Path, overrides: tuple[str, ...], run_dir: Path | None, update: bool) -> None:
+def command(config: Path, overrides: tuple[str, ...], run_dir: Place | None, update: bool) -> None:
     """Find every fault of a config before any work starts.
 
     Inputs are listed and their schemas compared, models looked for, columns followed from step to step, outputs tried. All

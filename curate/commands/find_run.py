@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from curate.core.objects import Place
 
 #: Where runs stand unless the config or `--run-dir` says otherwise, below the working directory.
 RUNS: Final = Path("runs")
 _CONFIGS: Final = (".yaml", ".yml")
 
 
-def find_run(text: str) -> Path:
-    """The absolute run folder that `text` means; R307 if there is none."""
+def find_run(text: str) -> Place:
+    """The run folder that `text` means, absolute or a URL; R307 if there is none."""
     from curate.core.errors import error
+    from curate.core.objects import as_place
+    from curate.core.store import is_url
     from curate.core.suggest import did_you_mean
+
+    if is_url(text):
+        if is_run(place := as_place(text)):
+            return place
+        raise error("R307", f"there is no run in {text}", help="give a run folder, a run's name or the config")
 
     path = Path(text)
     if path.suffix in _CONFIGS and path.is_file():
-        folder = _folder_of(path)
-        if is_run(folder):
-            return folder.absolute()
+        found = _folder_of(path)
+        if is_run(found):
+            return found
         raise error(
-            "R307", f"{text} has not been run: there is no run in {folder}", help=f"curate run {text}"
+            "R307", f"{text} has not been run: there is no run in {found}", help=f"curate run {text}"
         )
     for folder in (path, RUNS / text):
         if is_run(folder):
@@ -40,12 +50,12 @@ def find_run(text: str) -> Path:
     raise error("R307", what, help=help)
 
 
-def is_run(folder: Path) -> bool:
+def is_run(folder: Place) -> bool:
     """Whether a folder is a run's."""
     return (folder / "plan.json").is_file()
 
 
-def _folder_of(config: Path) -> Path:
+def _folder_of(config: Path) -> Place:
     """Where a run of this config stands."""
     from curate.config.load import load
     from curate.planning.session import run_folder

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from curate.core.objects import Place
 
 
 @click.command("logs")
@@ -34,7 +38,7 @@ def command(run: str, failed: bool, lines: int) -> None:
         click.echo("no task has failed" if failed else "there are no logs")
 
 
-def _failed(root: Path) -> Iterator[tuple[str, Path | None]]:
+def _failed(root: Place) -> Iterator[tuple[str, Path | None]]:
     from curate.core.layout import RunFolder
     from curate.executors.slurm.follow import failed_tasks
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from curate.commands.options import config_argument, overrides_option, run_dir_option, update_option
+
+if TYPE_CHECKING:
+    from curate.core.objects import Place
+
 
 
 @click.command()
@@ -24,7 +28,7 @@ from curate.commands.options import config_argument, overrides_option, run_dir_o
 def command(
     config: Path,
     overrides: tuple[str, ...],
-    run_dir: Path | None,
+    run_dir: Place | None,
     update: bool,
     rates: Path | None,
     as_json: bool,

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from curate.commands.options import config_argument, overrides_option, run_dir_option, update_option
+
+if TYPE_CHECKING:
+    from curate.core.objects import Place
+
 
 
 @click.command()
@@ -40,7 +45,7 @@ from curate.commands.options import config_argument, overrides_option, run_dir_o
 def command(
     config: Path,
     overrides: tuple[str, ...],
-    run_dir: Path | None,
+    run_dir: Place | None,
     update: bool,
     workers: int | None,
     threads: int | None,
@@ -62,7 +67,7 @@ def command(
     from curate.planning.session import Request
     from curate.running.driver import run_config, submit_config
 
-    request = Request(config, overrides, run_dir, update, force)
+    request = Request(config, overrides, run_dir, update, force, here=place == "local")
     if place == "slurm":
         if workers is not None or threads is not None:
             raise click.UsageError(

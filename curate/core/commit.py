@@ -2,7 +2,8 @@
 
 A task writes the outputs of a unit under its attempt's own names, makes them durable, and then creates the done-file
 with `link`, which fails if another attempt was first. The winner's outputs count; the loser removes its own and goes on.
-So a kill at any moment leaves either no done-file (the unit is pending) or a whole one.
+So a kill at any moment leaves either no done-file (the unit is pending) or a whole one. In a store, to make an output durable
+is to upload it, and the done-file is a PUT that fails if the object exists (`curate.core.objects`).
 
     done/<phase>/<unit>-<fingerprint>.json = {"unit", "fingerprint", "task", "attempt", "rows", "bytes",
                                               "outputs": {role: {"path", "bytes", "checksum"}}, "facts": {…}}
@@ -28,6 +29,17 @@ import xxhash
 
 from curate.core.errors import error
 from curate.core.layout import RunFolder
+from curate.core.objects import (
+    ObjectPath,
+    Place,
+    Sizes,
+    create_exclusively,
+    put_file,
+    put_whole,
+    read_all,
+    remove,
+    size_of,
+)
 from curate.core.packs import Stretch, sync_folder
 
 #: The role of an exchange file among the outputs of a unit.
@@ -51,9 +63,14 @@ class Output:
     offset: int | None = None
 
     def place(self, folder: RunFolder) -> Path | Stretch:
-        """Where it is, for those who read it."""
-        path = folder.absolute(self.path)
+        """Where it is, for those who read or map all of it; of a store, a local copy."""
+        path = folder.local(self.path)
         return path if self.offset is None else Stretch(path, self.offset, self.bytes)
+
+    def ranges(self, folder: RunFolder) -> Place | Stretch:
+        """Where it is, for those who read a small part of it."""
+        path = folder.absolute(self.path)
+        return path if isinstance(path, ObjectPath) else self.place(folder)
 
 
 @dataclass(frozen=True)
@@ -84,17 +101,25 @@ def _without_none(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in raw.items() if value is not None}
 
 
-def describe(folder: RunFolder, path: Path, seal: str | None = None) -> Output:
-    """Size and checksum of a finished file, after it has been made durable. seal: what an exchange file has for one."""
+def describe(folder: RunFolder, path: Path, seal: str | None = None, place: Place | None = None) -> Output:
+    """Make a finished file durable, and say its size and checksum. seal: what an exchange file has for one.
+
+    place: where it is to stand, if it was written elsewhere; a file for a store is uploaded and removed here.
+    """
+    size = path.stat().st_size
+    name = folder.relative(path if place is None else place)
+    target = folder.absolute(name)
+    if isinstance(target, ObjectPath):
+        checksum = seal or checksum_of(path)
+        put_file(path, target)
+        path.unlink()
+        return Output(name, size, checksum)
     with path.open("rb") as file:
         os.fsync(file.fileno())
-    inside = path.is_relative_to(folder.root)
-    return Output(
-        folder.relative(path) if inside else str(path), path.stat().st_size, seal or checksum_of(path)
-    )
+    return Output(name, size, seal or checksum_of(path))
 
 
-def checksum_of(path: Path) -> str:
+def checksum_of(path: Place) -> str:
     """XXH3-128 of a file's bytes, hex."""
     digest = xxhash.xxh3_128()
     with path.open("rb") as file:
@@ -103,12 +128,15 @@ def checksum_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Place, text: str) -> None:
     """Replace a small file as a whole: readers see the old text or the new one.
 
     Only the holder of the run's lock writes such files, so the temporary name is fixed: what a kill leaves behind is
     overwritten and renamed by the next run.
     """
+    if isinstance(path, ObjectPath):
+        put_whole(path, text.encode())
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
     try:
@@ -130,6 +158,8 @@ def temporary_name(path: Path) -> Path:
 def write_done(folder: RunFolder, phase: str, done: Done) -> bool:
     """Create the done-file exclusively. False if another attempt was first; its outputs count, not ours."""
     final = folder.done(phase, done.unit, done.fingerprint)
+    if isinstance(final, ObjectPath):
+        return create_exclusively(final, done.to_json().encode())
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".{final.stem}.{done.attempt}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
@@ -147,30 +177,35 @@ def write_done(folder: RunFolder, phase: str, done: Done) -> bool:
 
 def remove_outputs(folder: RunFolder, done: Done) -> None:
     """Remove what an attempt wrote, after it lost or when its phase is out of date."""
-    for output in done.outputs.values():
-        folder.absolute(output.path).unlink(missing_ok=True)
+    remove(folder.absolute(output.path) for output in done.outputs.values())
 
 
 def read_done(folder: RunFolder, phase: str) -> dict[int, list[Done]]:
     """Every done record of a phase by unit, whatever its fingerprint."""
     # Single files first: when they vanish under a reader's eyes, the merged file already has them.
-    single = []
+    single: list[Done] = []
     place = folder.done_folder(phase)
-    for path in sorted(place.glob("[0-9]*.json")) if place.exists() else ():
-        with suppress(FileNotFoundError):
-            single += _load(path, dict)
+    paths = sorted(_single_files(place))
+    for path, text in zip(paths, read_all(paths), strict=True):
+        single += _records(path, text, dict) if text is not None else []
     merged = folder.all_done(phase)
     found: dict[int, list[Done]] = {}
-    for done in (*(_load(merged, list) if merged.exists() else ()), *single):
+    (text,) = read_all([merged])
+    for done in (*(_records(merged, text, list) if text is not None else ()), *single):
         if all(done.fingerprint != other.fingerprint for other in found.get(done.unit, [])):
             found.setdefault(done.unit, []).append(done)
     return found
 
 
-def _load(path: Path, form: type) -> list[Done]:
+def _single_files(place: Place) -> list[Place]:
+    """Done-files of a phase that are not merged."""
+    return list(place.glob("[0-9]*.json")) if isinstance(place, ObjectPath) or place.exists() else []
+
+
+def _records(path: Place, text: bytes, form: type) -> list[Done]:
     """The records of a done-file: one object (`dict`) or a list of them."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(text.decode("utf-8"))
         if not isinstance(raw, form):
             raise TypeError(f"it holds {type(raw).__name__}, not {form.__name__}")
         return [Done.from_dict(r) for r in (raw if isinstance(raw, list) else [raw])]
@@ -193,9 +228,9 @@ def finished(
 
     present: another way to tell whether the outputs are in place, for outputs that are moved after the commit.
     """
-    there = present or partial(outputs_present, folder, sizes={})
     records = read_done(folder, phase)
     for _ in range(_LOOKS):
+        there = present or partial(outputs_present, folder, sizes=Sizes())
         matching = [d for found in records.values() for d in found if fingerprints.get(d.unit) == d.fingerprint]
         result = {done.unit: done for done in matching if there(done)}
         if len(result) == len(matching):
@@ -207,11 +242,15 @@ def finished(
 
 
 def is_finished(
-    folder: RunFolder, phase: str, unit: int, fingerprint: str, present: Callable[[Done], bool]
+    folder: RunFolder, phase: str, unit: int, fingerprint: str, present: Callable[[Done], bool] | None = None
 ) -> bool:
     """Whether a unit's own done-file counts. Merged ones are not looked at: they are written when a phase ends."""
+    there = present or partial(outputs_present, folder)
     path = folder.done(phase, unit, fingerprint)
-    return path.exists() and any(d.fingerprint == fingerprint and present(d) for d in _load(path, dict))
+    (text,) = read_all([path])
+    return text is not None and any(
+        d.fingerprint == fingerprint and there(d) for d in _records(path, text, dict)
+    )
 
 
 def consume(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> None:
@@ -230,8 +269,7 @@ def consume(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> None:
     }
     if left:
         write_merged(folder, phase, {**records, **gone})
-    for done in left.values():
-        folder.absolute(done.outputs[ROWS].path).unlink(missing_ok=True)
+    remove(folder.absolute(done.outputs[ROWS].path) for done in left.values())
     with suppress(OSError):
         (folder.root / "exchange" / phase).rmdir()
 
@@ -241,21 +279,12 @@ def is_consumed(done: Done) -> bool:
     return bool(done.facts.get(_CONSUMED))
 
 
-def outputs_present(folder: RunFolder, done: Done, sizes: dict[str, int | None] | None = None) -> bool:
-    """Every output of the record is where it should be and as long as it was.
-
-    sizes: of files that many records share, remembered while records are looked at.
-    """
-    return all(_present(folder, role, output, sizes) for role, output in done.outputs.items())
+def outputs_present(folder: RunFolder, done: Done, sizes: Callable[[Place], int | None] = size_of) -> bool:
+    """Every output of the record is where it should be and as long as it was."""
+    return all(_fits(output, sizes(folder.absolute(output.path))) for output in done.outputs.values())
 
 
-def _present(folder: RunFolder, role: str, output: Output, sizes: dict[str, int | None] | None) -> bool:
-    if sizes is None or (output.offset is None and role != "counters"):
-        size = _size(folder.absolute(output.path))
-    else:
-        if output.path not in sizes:
-            sizes[output.path] = _size(folder.absolute(output.path))
-        size = sizes[output.path]
+def _fits(output: Output, size: int | None) -> bool:
     if output.offset is None:
         return size == output.bytes
     return size is not None and size >= output.offset + output.bytes
@@ -273,15 +302,8 @@ def made_files(place: Path) -> dict[str, int]:
 def still_made(folder: RunFolder, place: Path, done: Done) -> bool:
     """`outputs_present`, and so is every file that the unit made at `place`."""
     made: Mapping[str, int] = done.facts.get("made", {})
-    there = bool(made) and all(_size(place / name) == size for name, size in made.items())
+    there = bool(made) and all(size_of(place / name) == size for name, size in made.items())
     return there and outputs_present(folder, done)
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def forget(folder: RunFolder, phase: str, keep: Mapping[int, Done]) -> None:
@@ -298,27 +320,27 @@ def forget(folder: RunFolder, phase: str, keep: Mapping[int, Done]) -> None:
     ]
     if stale:
         write_merged(folder, phase, keep)
-    for done in stale:
-        for output in done.outputs.values():
-            if folder.absolute(output.path) not in kept_files:
-                folder.absolute(output.path).unlink(missing_ok=True)
+    gone = {folder.absolute(output.path) for done in stale for output in done.outputs.values()}
+    remove(gone - kept_files)
     for kind in ("overlays", "exchange", "quarantine", "counters"):
         _sweep(folder.root / kind / phase, kept_files)
     place = folder.done_folder(phase)
-    for path in place.glob(".*.tmp") if place.exists() else ():
-        path.unlink(missing_ok=True)
+    if isinstance(place, Path) and place.exists():
+        remove(place.glob(".*.tmp"))
 
 
-def _sweep(place: Path, kept: set[Path]) -> None:
-    for path in place.iterdir() if place.exists() else ():
-        if path not in kept:
-            path.unlink(missing_ok=True)
+def _sweep(place: Place, kept: set[Place]) -> None:
+    if isinstance(place, ObjectPath):
+        remove(sorted(place.sizes().keys() - kept))
+    elif place.exists():
+        remove([path for path in place.iterdir() if path not in kept])
 
 
 def write_merged(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> None:
     """Make these the records of a phase, in one file; what single done-files said is gone."""
     text = "[" + ",\n".join(records[u].to_json() for u in sorted(records)) + "]\n"
     write_atomically(folder.all_done(phase), text)
-    sync_folder(folder.done_folder(phase))
-    for path in folder.done_folder(phase).glob("[0-9]*.json"):
-        path.unlink(missing_ok=True)
+    place = folder.done_folder(phase)
+    if isinstance(place, Path):
+        sync_folder(place)
+    remove(_single_files(place))

@@ -2,7 +2,8 @@
 
     done/<phase>/<unit>-….json        →  done/<phase>/all.json, written last but before anything is removed
     counters/<phase>/<unit>.….json    →  counters/<phase>/all.<digest>.jsonl, a line a unit: {"unit", "counters"}
-    overlays and other outputs        →  packs, where a role has more than `packs.ROLE_FILES` files
+    overlays and other outputs        →  packs, where a role has more than `packs.ROLE_FILES` files; not in a store,
+                                         where many objects are no burden
 
 Only the holder of the run's lock compacts, and nobody writes to a finished phase. Compacting what is compact does nothing.
 """
@@ -10,7 +11,9 @@ Only the holder of the run's lock compacts, and nobody writes to a finished phas
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,9 +25,13 @@ from curate.core import packs
 from curate.core.commit import Done, Output, describe, temporary_name, write_merged
 from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder, new_attempt
+from curate.core.objects import Place, read_all, remove
+from curate.core.store import is_url
 
 _MERGED_LINE: Final = re.compile(r'\{"unit": (\d+), "counters": (.*)\}\n')
 _COUNTERS: Final = "counters"
+#: Files that are read at once.
+_AT_ONCE: Final = 256
 
 
 def compact(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> dict[int, Done]:
@@ -38,8 +45,7 @@ def compact(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> dict[
         return dict(records)
     compacted = _with_packs(folder, _with_counters(folder, phase, records))
     write_merged(folder, phase, compacted)
-    for path in sorted(_paths(records) - _paths(compacted)):
-        folder.absolute(path).unlink(missing_ok=True)
+    remove(folder.absolute(path) for path in sorted(_paths(records) - _paths(compacted)))
     return compacted
 
 
@@ -51,7 +57,7 @@ def _is_compact(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> b
         folder.all_done(phase).exists()
         and not single
         and len(counters) <= 1
-        and not _scattered(records)
+        and not _scattered(folder, records)
         and not any(folder.done_folder(phase).glob("[0-9]*.json"))
     )
 
@@ -64,7 +70,7 @@ def _with_counters(folder: RunFolder, phase: str, records: Mapping[int, Done]) -
     """The records with their counters in one file."""
     counted: set[int] = set()
     digest = xxhash.xxh3_64()
-    draft = temporary_name(folder.all_counters(phase, "new"))
+    draft = temporary_name(folder.work / "counters" / phase / "all.new.jsonl")
     draft.parent.mkdir(parents=True, exist_ok=True)
     with draft.open("wb") as file:
         for unit, text in _counter_texts(folder, records):
@@ -73,8 +79,10 @@ def _with_counters(folder: RunFolder, phase: str, records: Mapping[int, Done]) -
             file.write(line)
             counted.add(unit)
     merged = folder.all_counters(phase, digest.hexdigest())
-    draft.replace(merged)
-    output = describe(folder, merged)
+    if isinstance(merged, Path):
+        draft.replace(merged)
+        draft = merged
+    output = describe(folder, draft, place=merged)
     return {
         unit: dataclasses.replace(done, outputs={**done.outputs, _COUNTERS: output})
         if unit in counted
@@ -83,12 +91,14 @@ def _with_counters(folder: RunFolder, phase: str, records: Mapping[int, Done]) -
     }
 
 
-def _scattered(records: Mapping[int, Done]) -> list[tuple[str, list[tuple[int, str, Output]]]]:
+def _scattered(folder: RunFolder, records: Mapping[int, Done]) -> list[tuple[str, list[tuple[int, str, Output]]]]:
     """Roles with too many files: name, and (unit, role, output) by unit. The shards that ingest writes are one role."""
     found: dict[tuple[str, str], list[tuple[int, str, Output]]] = {}
+    if not isinstance(folder.root, Path):
+        return []
     for unit in sorted(records):
         for role, output in records[unit].outputs.items():
-            if role != _COUNTERS and not output.path.startswith("/"):
+            if role != _COUNTERS and not output.path.startswith("/") and not is_url(output.path):
                 name = "shard" if role.startswith("shard") else role
                 found.setdefault((output.path.rpartition("/")[0], name), []).append((unit, role, output))
     return [
@@ -102,8 +112,8 @@ def _with_packs(folder: RunFolder, records: Mapping[int, Done]) -> dict[int, Don
     """The records with their files in packs, as far as there are too many of them. The packs are written and durable."""
     moved: dict[int, dict[str, Output]] = {}
     plan = []
-    for name, members in _scattered(records):
-        beside = folder.absolute(members[0][2].path)
+    for name, members in _scattered(folder, records):
+        beside = folder.local(members[0][2].path)
         attempt = new_attempt()
         for number, share in enumerate(packs.shares([output.bytes for _, _, output in members])):
             path = folder.pack(beside, name, number, attempt)
@@ -145,19 +155,29 @@ def read_counters(
 def _counter_texts(folder: RunFolder, records: Mapping[int, Done]) -> Iterator[tuple[int, str]]:
     """The counters of each unit as JSON text. A merged file has units in ascending order, so it is read once, along."""
     merged: dict[str, Iterator[tuple[int, str]]] = {}
-    for unit in sorted(records):
-        output = records[unit].outputs.get("counters")
-        if output is None:
+    counted = {unit: records[unit].outputs[_COUNTERS].path for unit in sorted(records) if _COUNTERS in records[unit].outputs}
+    single = _texts(folder, {unit: name for unit, name in counted.items() if name.endswith(".json")})
+    for unit, name in counted.items():
+        if name.endswith(".json"):
+            yield next(single)
             continue
-        path = folder.absolute(output.path)
-        if path.suffix == ".json":
-            yield unit, path.read_text(encoding="utf-8")
-            continue
-        lines = merged.setdefault(output.path, _merged_lines(path))
-        text = next((text for number, text in lines if number == unit), None)
+        if name not in merged:
+            merged[name] = _merged_lines(folder.local(name))
+        text = next((text for number, text in merged[name] if number == unit), None)
         if text is None:
-            raise _damaged_counters(path, KeyError(unit))
+            raise _damaged_counters(folder.absolute(name), KeyError(unit))
         yield unit, text
+
+
+def _texts(folder: RunFolder, names: Mapping[int, str]) -> Iterator[tuple[int, str]]:
+    """The content of small files, some at a time. FileNotFoundError if one is gone."""
+    units = list(names)
+    for start in range(0, len(units), _AT_ONCE):
+        some = units[start : start + _AT_ONCE]
+        for unit, text in zip(some, read_all([folder.absolute(names[u]) for u in some]), strict=True):
+            if text is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), names[unit])
+            yield unit, text.decode("utf-8")
 
 
 def _merged_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -170,7 +190,7 @@ def _merged_lines(path: Path) -> Iterator[tuple[int, str]]:
             yield int(found[1]), found[2]
 
 
-def _damaged_counters(path: Path, cause: Exception) -> CurateError:
+def _damaged_counters(path: Place, cause: Exception) -> CurateError:
     return error(
         "R306",
         f"the counters {path} are damaged: {cause}",

@@ -118,11 +118,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "Nothing reads this key here, so it would have no effect.",
         "Correct the spelling, or remove the key. `curate stages NAME` lists the options of a step.",
     ),
-    "C104": Entry(
-        "A key is missing",
-        "A key that has no default is not there.",
-        "Add the key.",
-    ),
+    "C104": Entry("A key is missing", "A key that has no default is not there.", "Add the key."),
     "C105": Entry(
         "Unknown step",
         "No module of `lid`, `filters`, `dedup` or of an installed package has the name after `use:`.",
@@ -369,6 +365,11 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "An embedding cache holds something else",
         "A file in the folder of an encoder's vectors is damaged, or none that curate wrote there.",
         "Remove the file: what it held is encoded anew. Or name another folder with `cache:`.",
+    ),
+    "E511": Entry(
+        "No store for a run folder",
+        "It replaces an object that was to be created only if there is none, so two workers could both finish a unit.",
+        "Put the run folder on a local or shared folder, or into S3 or GCS; inputs and outputs may stay where they are.",
     ),
     "E520": Entry(
         "The Ray cluster cannot do this",

@@ -29,11 +29,14 @@ import pyarrow as pa
 import xxhash
 
 from curate.core.errors import error
+from curate.core.objects import ObjectPath, size_of
 from curate.core.packs import Stretch
 
 _RUN_BYTES = 64 * 1024 * 1024
 _STRETCH_BYTES = 8 * 1024 * 1024
 _PAGE: Final = 128
+#: Of an object, what is read at once from its end: the index of 8,000 stretches, or all of a small one.
+_TAIL_BYTES: Final = 256 * 1024
 #: Of the file; in the fingerprints of phases that write one, so a new format is never met with old files. 1 was an Arrow
 #: IPC file whose done-file listed the partitions.
 FORMAT: Final = 2
@@ -129,14 +132,18 @@ class ExchangeWriter:
 class ExchangeReader:
     """One exchange file: `batches(partition)` reads and checks those alone. R306 for a file that is not as it was written.
 
-    It is read, not mapped: mapped pages count as resident memory until the whole file does.
+    It is read, not mapped: mapped pages count as resident memory until the whole file does. Of a store, a request reads the
+    index, or all of a small file, and then one each stretch.
     """
 
-    def __init__(self, place: Path | Stretch, seal: str) -> None:
+    def __init__(self, place: Path | Stretch | ObjectPath, seal: str) -> None:
         self._path = place
-        path, self._start = (place.path, place.offset) if isinstance(place, Stretch) else (place, 0)
+        self._start = place.offset if isinstance(place, Stretch) else 0
         try:
-            self._file = pa.OSFile(str(path))
+            if isinstance(place, ObjectPath):
+                self._file = _InStore(place)
+            else:
+                self._file = pa.OSFile(str(place.path if isinstance(place, Stretch) else place))
             self._open(place.bytes if isinstance(place, Stretch) else self._file.size(), seal)
         except (OSError, pa.ArrowException) as cause:
             raise _damaged(place, str(cause)) from cause
@@ -206,7 +213,36 @@ class ExchangeReader:
             raise _damaged(self._path, str(cause)) from cause
 
 
-def _damaged(path: Path | Stretch, cause: str) -> Exception:
+class _InStore:
+    """Ranges of an object. Its end, where the index is, is read at once and held."""
+
+    def __init__(self, place: ObjectPath) -> None:
+        self._place = place
+        size = size_of(place)
+        if size is None:
+            raise FileNotFoundError(f"{place} is not there")
+        self._size = size
+        self._tail_at = max(size - _TAIL_BYTES, 0)
+        self._tail = place.read_range(self._tail_at, size)
+        self._at = 0
+
+    def size(self) -> int:
+        return self._size
+
+    def seek(self, offset: int) -> None:
+        self._at = offset
+
+    def read_buffer(self, size: int) -> pa.Buffer:
+        """As many of these bytes as there are."""
+        start = self._at
+        self._at += size
+        if start >= self._tail_at:
+            start -= self._tail_at
+            return pa.py_buffer(self._tail[start : start + size])
+        return pa.py_buffer(self._place.read_range(start, min(size, self._size - start)))
+
+
+def _damaged(path: Path | Stretch | ObjectPath, cause: str) -> Exception:
     return error(
         "R306",
         f"the exchange file {path} cannot be read: {cause}",

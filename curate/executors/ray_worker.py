@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import CurateError, error, system_error
+from curate.core.layout import beside
+from curate.core.objects import as_place
 
 
 class UnitWorker:
     """root: the run folder. cwd: where the run was started. threads: that the worker may use."""
 
     def __init__(self, root: str, cwd: str, threads: int) -> None:
-        self._root = Path(root)
+        self._root = as_place(root)
         self._cwd = cwd
         self._threads = threads
         self._worker: Any = None
@@ -33,7 +35,7 @@ class UnitWorker:
     def open(self) -> dict[str, Any]:
         """Read plan and manifest; `{"event": "ready", "log": path}`, or `failed` with the problems."""
         node = os.uname().nodename
-        log = self._root / "logs" / f"worker-ray-{node}-{os.getpid()}.log"
+        log = beside(self._root, Path(self._cwd)) / "logs" / f"worker-ray-{node}-{os.getpid()}.log"
         told: dict[str, Any] = {"event": "failed", "unit": None, "problems": [], "log": str(log)}
         try:
             self._open(node, log)
@@ -50,14 +52,14 @@ class UnitWorker:
         from concurrent.futures import ThreadPoolExecutor
 
         for place in (self._root, Path(self._cwd)):
-            if not place.is_dir():
+            if isinstance(place, Path) and not place.is_dir():
                 raise error(
                     "E506",
                     f"the folder {place} is not there on node {node}",
                     help="put run folder, working directory, inputs and outputs where all nodes have them",
                 )
         os.chdir(self._cwd)
-        log.parent.mkdir(exist_ok=True)
+        log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)

@@ -26,6 +26,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from curate.core.objects import Place, as_place
+
 if TYPE_CHECKING:
     from curate.running.task import Worker
 
@@ -35,7 +37,7 @@ _PROGRESS_SECONDS = 0.2
 
 def main() -> None:
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("root", type=Path)
+    arguments.add_argument("root", type=as_place)
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--scratch", type=Path)
     arguments.add_argument("--parent", type=int, required=True)
@@ -55,7 +57,7 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def serve(root: Path, threads: int, scratch: Path | None, requests: TextIO, events: TextIO) -> None:
+def serve(root: Place, threads: int, scratch: Path | None, requests: TextIO, events: TextIO) -> None:
     """Do units until standard input ends. A unit that fails is reported, and the worker goes on."""
     import pyarrow as pa
 

@@ -30,7 +30,7 @@ from curate.io.json_records import BadLine, RecordReader, Records
 from curate.io.lines import Run, read_runs
 from curate.io.records import RAW_BYTES, BadRecord, made_ids
 from curate.io.schema import jsonl_columns
-from curate.io.storage import create_binary, open_binary
+from curate.core.store import create_binary, open_binary
 from curate.io.text_blocks import read_blocks
 from curate.io.unchanged import require_unchanged
 

@@ -19,7 +19,8 @@ from curate.core.errors import CurateError, error
 from curate.core.manifest import Format, InputSpec, Manifest, SourceFile
 from curate.io.patterns import Found, expand
 from curate.io.sharding import cut
-from curate.io.storage import State, each, is_url, local_or_url, magic, open_binary, raise_all, shown, state
+from curate.core.store import each, is_url, local_or_url, open_binary, raise_all, shown
+from curate.io.storage import State, magic, state
 
 #: Files that a message about changed inputs names.
 NAMED_FILES: Final = 10

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from curate.core.errors import CurateError, error
 from curate.core.packs import Stretch, StretchFile
-from curate.io.storage import is_url, magic, open_binary, shown
+from curate.core.store import is_url, open_binary, shown
+from curate.io.storage import magic
 
 #: A batch is closed before it grows beyond this (all columns together). 16 MiB took as much CPU, and at the end of a shard
 #: threads waited longer for the last one.

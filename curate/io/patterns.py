@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from curate.core.errors import error
-from curate.io.storage import filesystem, is_url, local_or_url, reaching, shown, unreadable
+from curate.core.store import filesystem, is_url, local_or_url, reaching, shown, unreadable
 
 #: What a folder is searched for.
 SUFFIXES: Final = (

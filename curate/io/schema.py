@@ -26,7 +26,7 @@ from curate.core.errors import CurateError, Problem, error
 from curate.core.manifest import InputSpec, Manifest, SourceFile
 from curate.io.json_keys import first_keys
 from curate.io.parquet import read_facts
-from curate.io.storage import each
+from curate.core.store import each
 
 #: What `type:` may say.
 COLUMN_TYPES: Final[Mapping[str, pa.DataType]] = {

@@ -1,39 +1,23 @@
-"""Where bytes lie: local files and fsspec URLs, behind four questions (what is there, which state, first
-bytes, open it).
+"""What state an input file is in, local or in a store (`curate.core.store`): size, stamp, edges, kind.
 
-A `location` is an absolute local path or an fsspec URL (`s3://bucket/a.parquet`, `memory://a.jsonl`). A local
-name need not be UTF-8: it is held with surrogate escapes, as `os.fsdecode` gives it. `file://` URLs become
-local paths at once.
-
-A file's state is its size, its stamp (mtime in ns, or the store's etag) and its edges: the SHA-256 of its
-first and last 64 KiB. A stamp alone says nothing, since copying a folder changes it; size and edges do.
+A file's state is its size, its stamp (mtime in ns, or the store's etag) and its edges: the SHA-256 of its first and last
+64 KiB. A stamp alone says nothing, since copying a folder changes it; size and edges do.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, Literal, TypeVar, cast
-from urllib.parse import unquote, urlsplit
+from typing import Final, Literal
 
-import fsspec
-
-from curate.core.errors import CurateError, error
+from curate.core.errors import error
+from curate.core.store import filesystem, is_url, reaching, shown
 
 #: Bytes hashed at either end of a file.
 EDGE_BYTES: Final = 64 * 1024
-#: Footers and edges are many small reads that wait for a disk or a network.
-READ_THREADS: Final = 16
-
 Magic = Literal["parquet", "gzip", "zstd", "plain"]
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -44,95 +28,6 @@ class State:
     stamp: str
     edges: str
     head: bytes
-
-
-def is_url(path: str) -> bool:
-    return "://" in path
-
-
-def local_or_url(path: str) -> str:
-    """The location of a path as a user writes it: absolute if local, `file://` taken off."""
-    if path.startswith("file://"):
-        path = unquote(urlsplit(path).path)
-    return path if is_url(path) else os.path.abspath(path)
-
-
-def shown(path: str) -> str:
-    r"""A path that can be printed and stored as UTF-8: bytes that are not UTF-8 become `\xff`."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL and the path in it. E506 if its package is not installed."""
-    try:
-        fs, path = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as fault:
-        raise error(
-            "E506", f"cannot reach {url}: {fault}", help="install the package for this store", file=url
-        ) from fault
-    return fs, path
-
-
-@contextlib.contextmanager
-def reaching(location: str) -> Iterator[None]:
-    """Turns what goes wrong with a file or a store into D401 or E506."""
-    try:
-        yield
-    except CurateError:
-        raise
-    except OSError as fault:
-        raise unreadable(location, fault) from fault
-    except Exception as fault:
-        if not is_url(location):
-            raise
-        # Stores raise their libraries' own errors (no credentials, no network).
-        message = f"{location} cannot be reached: {type(fault).__name__}: {fault}"
-        raise error("E506", message, help="check the network and the credentials", file=location) from fault
-
-
-def open_binary(location: str) -> BinaryIO:
-    """Opens for reading, without read-ahead in stores: the readers here ask for what they need."""
-    with reaching(location):
-        if is_url(location):
-            fs, path = filesystem(location)
-            return cast(BinaryIO, fs.open(path, "rb", cache_type="none"))
-        return open(location, "rb")
-
-
-def create_binary(location: str) -> BinaryIO:
-    """Opens for writing, replacing what is there."""
-    if is_url(location):
-        fs, path = filesystem(location)
-        return cast(BinaryIO, fs.open(path, "wb"))
-    return open(location, "wb")
-
-
-def unreadable(location: str, fault: OSError) -> CurateError:
-    """The error for a file that cannot be opened: D401 if it is not there, E506 if it may not be read."""
-    name = shown(location)
-    if isinstance(fault, FileNotFoundError):
-        if not is_url(location) and os.path.islink(location):
-            target = shown(os.readlink(location))
-            return error(
-                "D401",
-                f"{name} is a link to {target}, which does not exist",
-                help="repair or remove the link",
-                file=name,
-            )
-        return error("D401", f"{name} does not exist", help="check the path", file=name)
-    if isinstance(fault, PermissionError):
-        return error(
-            "E506",
-            f"{name} may not be read: permission denied",
-            help=f"give read access, such as `chmod a+r`: {name}",
-            file=name,
-        )
-    return error(
-        "E506",
-        f"{name} cannot be read: {fault.strerror or fault}",
-        help="check the disk or the store",
-        file=name,
-    )
 
 
 def state(location: str) -> State:
@@ -154,7 +49,6 @@ def _local_state(location: str) -> State:
 
 def _url_state(location: str) -> State:
     fs, path = filesystem(location)
-    fs.invalidate_cache(fs._parent(path))  # listings are remembered, and the file may have changed since
     facts = fs.info(path)
     if facts["size"] is None:
         raise error(
@@ -184,25 +78,3 @@ def magic(head: bytes) -> Magic:
     if head.startswith(b"\x28\xb5\x2f\xfd") or (head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F):
         return "zstd"
     return "plain"
-
-
-def each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """`function` of every item, in order, in threads; the `CurateError`s of all items are raised as one."""
-
-    def attempt(item: T) -> R | CurateError:
-        try:
-            return function(item)
-        except CurateError as fault:
-            return fault
-
-    with ThreadPoolExecutor(max_workers=READ_THREADS) as pool:
-        outcomes = list(pool.map(attempt, items))
-    raise_all(outcome for outcome in outcomes if isinstance(outcome, CurateError))
-    return cast("list[R]", outcomes)
-
-
-def raise_all(faults: Iterable[CurateError]) -> None:
-    """Raises the problems of all faults as one error; returns if there are none."""
-    problems = [problem for fault in faults for problem in fault.problems]
-    if problems:
-        raise CurateError(problems)

@@ -125,13 +125,13 @@ def finished_units(plan: Plan, manifest: Manifest, phase: Phase, folder: RunFold
     return found
 
 
-def _presence(plan: Plan, phase: Phase, folder: RunFolder) -> Callable[[Done], bool]:
-    """How to tell whether what a record vouches for is there."""
+def _presence(plan: Plan, phase: Phase, folder: RunFolder) -> Callable[[Done], bool] | None:
+    """How to tell whether what a record vouches for is there, if it is not where the record says."""
     if phase.kind == "write":
         return in_place(folder, plan.output(phase.output or ""))
     if phase.makes is not None:
         return partial(still_made, folder, Path(phase.makes))
-    return partial(outputs_present, folder, sizes={})
+    return None
 
 
 def pending_units(
@@ -151,10 +151,16 @@ def pending_units(
     return [u for u in units if not is_finished(folder, phase.name, u, known[u], present)]
 
 
-def unit_sizes(manifest: Manifest, phase: Phase, units: Mapping[int, str]) -> dict[int, int]:
-    """Bytes of input of each unit, to divide them into tasks of about equal size."""
+def unit_sizes(
+    manifest: Manifest, phase: Phase, units: Mapping[int, str], layout: FileLayout | None = None
+) -> dict[int, int]:
+    """Bytes of input of each unit, to divide them into tasks of about equal size. layout: of the output that is written."""
     if phase.kind == "ingest":
         return {u: sum(manifest.shards[s].bytes for s in manifest.ingest[u].shards) for u in units}
+    if phase.kind == "write" and layout is not None:
+        parts = ((p.first_file, p.files, p.bytes // max(1, p.files)) for p in layout.partitions)
+        sizes = {file: 1 + size for first, files, size in parts for file in range(first, first + files)}
+        return {u: sizes.get(u, 1) for u in units}
     if phase.kind in ("write", "reduce"):
         return dict.fromkeys(units, 1)
     if phase.kind == "exchange":

@@ -14,11 +14,14 @@ from curate.config.environment import expand
 from curate.config.load import Loaded
 from curate.config.model import Publish
 from curate.config.yaml_source import KeyPath
-from curate.core.errors import Problem
+from curate.core.errors import CurateError, Position, Problem
 from curate.core.layout import RunFolder
+from curate.core.lease import probe
 from curate.core.manifest import InputSpec
+from curate.core.objects import ObjectPath, Place, as_place
 from curate.core.passages import Beside
 from curate.core.plan import OutputPlan, StepPlan
+from curate.core.store import is_url
 from curate.core.suggest import did_you_mean
 from curate.io.passages import passage_columns
 from curate.io.published import default_columns, preset_columns
@@ -27,6 +30,8 @@ from curate.running.finish import foreign_files
 
 #: `unit:` of an output whose rows are documents.
 DOCUMENTS: Final = "documents"
+#: How the name of an object ends that is a file to read and no folder.
+_FILES: Final = (".parquet", ".jsonl", ".json", ".ndjson", ".gz", ".zst")
 
 
 def output_plans(
@@ -43,7 +48,7 @@ def output_plans(
     documents, document_language = schema, language
     for index, entry in enumerate(loaded.config.publish):
         path: KeyPath = ("publish", index)
-        root = Path(expand(entry.path, os.environ)).absolute()
+        root = as_place(expand(entry.path, os.environ))
         schema, language, beside = documents, document_language, None
         if entry.unit != DOCUMENTS:
             found = spans_problems(loaded, (*path, "unit"), entry.unit, documents)
@@ -149,48 +154,36 @@ def _place_problems(
 ) -> list[Problem]:
     """Whether the folder can be written, and holds nothing of anybody else's."""
     place = loaded.source.value((*path, "path"))
-    root = Path(plan.path)
-    if "://" in loaded.config.publish[int(path[1])].path:
-        help = "publish to a local folder and copy it"
-        return [
-            Problem("C205", f"outputs cannot be written to {loaded.source.at((*path, 'path'))}", help, place)
-        ]
+    root = as_place(plan.path)
     if _inside(root, folder.root) or _inside(folder.root, root):
-        help = "give it a folder of its own"
-        return [
-            Problem(
-                "C202",
-                f"output '{plan.name}' and the run folder {folder.root} lie in each other",
-                help,
-                place,
-            )
-        ]
+        message = f"output '{plan.name}' and the run folder {folder.root} lie in each other"
+        return [Problem("C202", message, "give it a folder of its own", place)]
     for spec in specs:
         for pattern in spec.paths:
-            if "://" not in pattern and _would_match(root, Path(pattern).absolute()):
+            if (how := _touches(root, pattern)) is not None:
+                message = f"output '{plan.name}' would be {how} the input {pattern}"
                 help = "write somewhere else: the next run would read its own output"
-                return [
-                    Problem(
-                        "C202", f"output '{plan.name}' would be matched by the input {pattern}", help, place
-                    )
-                ]
-            if "://" not in pattern and _inside(Path(_fixed_part(pattern)).absolute(), root):
-                help = "write somewhere else: the next run would read its own output"
-                return [
-                    Problem(
-                        "C202",
-                        f"output '{plan.name}' would be written around the input {pattern}",
-                        help,
-                        place,
-                    )
-                ]
-            if "://" not in pattern and Path(pattern).is_dir() and _inside(root, Path(pattern).absolute()):
-                help = "write somewhere else: the next run would read its own output"
-                return [
-                    Problem(
-                        "C202", f"output '{plan.name}' would be written into the input {pattern}", help, place
-                    )
-                ]
+                return [Problem("C202", message, help, place)]
+    if isinstance(root, Path):
+        problems = _unwritable(root, place)
+    else:
+        problems = _unreachable(root, place)
+    if problems:
+        return problems
+    strange = foreign_files(folder, plan, loaded.config.name)
+    return [Problem(strange.code, strange.message, strange.help, place)] if strange is not None else []
+
+
+def _unreachable(root: ObjectPath, place: Position) -> list[Problem]:
+    """Why nothing can be written to a store, in its own words; found by writing something."""
+    try:
+        probe(root, exclusive=False)
+    except CurateError as cause:
+        return [Problem(p.code, p.message, p.help, place) for p in cause.problems]
+    return []
+
+
+def _unwritable(root: Path, place: Position) -> list[Problem]:
     existing = root
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
@@ -205,8 +198,7 @@ def _place_problems(
                 place,
             )
         ]
-    strange = foreign_files(folder, plan, loaded.config.name)
-    return [Problem(strange.code, strange.message, strange.help, place)] if strange is not None else []
+    return []
 
 
 def _overlapping(loaded: Loaded, plans: Sequence[OutputPlan]) -> list[Problem]:
@@ -214,21 +206,37 @@ def _overlapping(loaded: Loaded, plans: Sequence[OutputPlan]) -> list[Problem]:
     problems = []
     for index, plan in enumerate(plans):
         for other in plans[:index]:
-            if _inside(Path(plan.path), Path(other.path)) or _inside(Path(other.path), Path(plan.path)):
+            if _inside(as_place(plan.path), as_place(other.path)) or _inside(
+                as_place(other.path), as_place(plan.path)
+            ):
                 place = loaded.source.value(("publish", index, "path"))
                 message = f"outputs '{other.name}' and '{plan.name}' lie in each other"
                 problems.append(Problem("C202", message, "give each a folder of its own", place))
     return problems
 
 
-def _inside(path: Path, folder: Path) -> bool:
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+def _inside(path: Place, folder: Place) -> bool:
+    if isinstance(path, Path) and isinstance(folder, Path):
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    return isinstance(path, ObjectPath) and isinstance(folder, ObjectPath) and path.is_relative_to(folder)
 
 
-def _would_match(root: Path, pattern: Path) -> bool:
-    """Whether a pattern would find files that are published below `root`, in it or in a folder of a partition."""
-    names = ("x.parquet", "x/x.parquet")
-    return any(_matches((root / name).parts, pattern.parts) for name in names)
+def _touches(root: Place, pattern: str) -> str | None:
+    """How an output would get among the files of an input; None if it would not."""
+    if is_url(pattern) == isinstance(root, Path):
+        return None
+    wanted = as_place(pattern)
+    if any(_matches(_parts(root / name), _parts(wanted)) for name in ("x.parquet", "x/x.parquet")):
+        return "matched by"
+    if _inside(as_place(_fixed_part(pattern)), root):
+        return "written around"
+    plain = not any(c in pattern for c in "*?[")
+    folder = wanted.is_dir() if isinstance(wanted, Path) else plain and not pattern.endswith(_FILES)
+    return "written into" if folder and _inside(root, wanted) else None
+
+
+def _parts(place: Place) -> Sequence[str]:
+    return place.parts if isinstance(place, Path) else str(place).split("/")
 
 
 def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
@@ -242,10 +250,12 @@ def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 def _fixed_part(pattern: str) -> str:
     """The folders of a pattern before its first wildcard."""
-    parts = Path(pattern).parts
+    url = is_url(pattern)
     fixed = []
-    for part in parts:
+    for part in pattern.split("/") if url else Path(pattern).parts:
         if any(c in part for c in "*?["):
             break
         fixed.append(part)
+    if url:
+        return "/".join(fixed)
     return str(Path(*fixed)) if fixed else "."

@@ -15,7 +15,8 @@ from typing import Final, TypeVar
 import pyarrow.parquet as pq
 
 from curate.core.manifest import IngestUnit, Manifest, Shard, SourceFile
-from curate.io.storage import open_binary, state
+from curate.core.store import open_binary
+from curate.io.storage import state
 from curate.io.text_blocks import TornFileError, read_blocks
 
 #: Shards, and as many ingest units, that a sample has parts of.

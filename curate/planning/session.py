@@ -11,7 +11,9 @@ from curate.config.environment import expand
 from curate.config.load import Loaded, load
 from curate.core.errors import CurateError, error
 from curate.core.layout import RUN_NAMES, RunFolder
+from curate.core.lease import probe
 from curate.core.manifest import Manifest
+from curate.core.objects import ObjectPath, Place, as_place
 from curate.core.plan import Plan
 from curate.planning.compile import Compiled, compile_run
 from curate.planning.preview import files_at_once
@@ -19,13 +21,14 @@ from curate.planning.preview import files_at_once
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line says about a run."""
+    """What the command line says about a run. here: whether the work is done on this machine."""
 
     config: Path
     overrides: tuple[str, ...] = ()
-    run_dir: Path | None = None
+    run_dir: Place | None = None
     update: bool = False
     force: bool = False
+    here: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ def prepare(request: Request) -> Session:
         _check_forgettable(folder)
     previous = None if request.force else read_manifest(folder)
     compiled = compile_run(loaded, folder, previous=previous, update=request.update)
-    _check_scratch(compiled.plan)
+    if request.here:
+        _check_scratch(compiled.plan)
     _check_files(loaded, compiled)
     return Session(loaded, folder, compiled, previous)
 
@@ -57,15 +61,18 @@ def folder_of(request: Request) -> RunFolder:
     return RunFolder(run_folder(load(request.config, request.overrides), request.run_dir))
 
 
-def run_folder(loaded: Loaded, given: Path | None) -> Path:
-    """`--run-dir`, else the config's `run_dir`, else `runs/<name>`; absolute."""
+def run_folder(loaded: Loaded, given: Place | None) -> Place:
+    """`--run-dir`, else the config's `run_dir`, else `runs/<name>`; absolute, or in a store."""
     if given is not None:
-        return given.absolute()
-    return Path(expand(loaded.config.run_dir, os.environ)).absolute()
+        return given.absolute() if isinstance(given, Path) else given
+    return as_place(expand(loaded.config.run_dir, os.environ))
 
 
 def _check_folder(folder: RunFolder) -> None:
-    """E506 if the run folder can neither be written nor made."""
+    """E506 if the run folder can neither be written nor made, E511 if its store is not fit for one."""
+    if isinstance(folder.root, ObjectPath):
+        probe(folder.root, exclusive=True)
+        return
     existing = folder.root
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent

@@ -1,7 +1,7 @@
 """Measuring what a run's phases cost: the run itself on a small part of its input, twice, in this process.
 
-The first time a worker opens models and loads kernels; the second time only the work is left. The difference is what each
-worker pays once. Nothing of it is kept but the rates: run folder, outputs and indexes are made in a scratch folder.
+The first time a worker loads libraries and kernels; the second time only the work is left. The difference, and opening
+models, which is measured apart, is what each worker pays once. Nothing of it is kept but the rates: run folder, outputs and indexes are made in a scratch folder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from curate.core.stage import NO_WORK, Work
 from curate.executors.local import Describe, Listener
 from curate.planning.rates import Rate
 from curate.planning.sample import sample
-from curate.running.run import is_needless, lay_out, locked_outputs, run_phase
+from curate.running.locks import locked_outputs
+from curate.running.run import is_needless, lay_out, run_phase
 from curate.running.task import Worker
 
 _MEGABYTE: Final = 1_000_000
@@ -29,7 +30,10 @@ _MEGABYTE: Final = 1_000_000
 
 @dataclass
 class _Cost:
+    """CPU and wall seconds of the work, and CPU seconds of opening what the phase's steps need."""
+
     cpu: float = 0.0
+    opening: float = 0.0
     wall: float = 0.0
     peak: int = 0
     disk: int = 0
@@ -56,9 +60,12 @@ class _Measuring:
     ) -> None:
         cost = self.costs.setdefault(phase.name, _Cost())
         _forget_peak()
-        cpu, wall = time.process_time(), time.monotonic()
+        began = time.process_time()
         if self._worker is None:
             self._worker = Worker(self._root, scratch=self._scratch)
+        self._worker.open(phase.name)  # models: a worker's, once, however much there is to do
+        cpu, wall = time.process_time(), time.monotonic()
+        cost.opening += cpu - began
         for number, units in enumerate(tasks):
             done = self._worker.run(phase.name, units, number, listener.progress)
             cost.disk += sum(d.bytes for d in done)
@@ -96,7 +103,7 @@ def calibrate(plan: Plan, manifest: Manifest, megabytes: int, scratch: Path) -> 
             input_bytes=size,
             cpu_seconds=cost.cpu,
             gpu_seconds=cost.wall if plan.phase(name).resources.get("gpus") else 0.0,
-            start_seconds=max(0.0, first[name].cpu - cost.cpu),
+            start_seconds=first[name].opening + max(0.0, first[name].cpu - cost.cpu),
             peak_bytes=max(cost.peak, first[name].peak),
             disk_bytes=cost.disk,
         )
@@ -106,9 +113,9 @@ def calibrate(plan: Plan, manifest: Manifest, megabytes: int, scratch: Path) -> 
 
 def _measure(plan: Plan, manifest: Manifest, place: Path) -> dict[str, _Cost]:
     folder = RunFolder(place / "run")
-    folder.root.mkdir(parents=True)
+    folder.work.mkdir(parents=True)
     lay_out(plan, manifest, folder)
-    with locked_outputs(plan), _Measuring(folder.root, place) as executor:
+    with locked_outputs(plan), _Measuring(folder.work, place) as executor:
         for phase in plan.phases:
             if not is_needless(plan, manifest, folder, phase):
                 run_phase(plan, manifest, folder, phase, executor, 1, _Silent())

@@ -23,6 +23,7 @@ from curate.core.compaction import read_counters
 from curate.core.errors import CurateError, Problem
 from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder
+from curate.core.objects import Place
 from curate.core.plan import Phase, Plan
 from curate.core.stage import Job
 from curate.running.checks import Looked, looked_at
@@ -72,7 +73,7 @@ def check_ceilings(plan: Plan, folder: RunFolder, phase: Phase, done: Mapping[in
     raise CurateError(problems)
 
 
-def _called(root: Path) -> str:
+def _called(root: Place) -> str:
     return root.name if root == Path("runs", root.name).absolute() else str(root)
 
 
@@ -106,7 +107,7 @@ def _pairs_in(documents: Documents, phase: Phase, job: Job[Any], excess: Excess,
     assert phase.source is not None
     source = documents.run.phase(phase.source).done
     readers = [
-        ExchangeReader(d.outputs["rows"].place(documents.folder), d.outputs["rows"].checksum)
+        ExchangeReader(d.outputs["rows"].ranges(documents.folder), d.outputs["rows"].checksum)
         for _, d in sorted(source.items())
     ]
     best: list[tuple[int, Pair]] = []

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from curate.config.model import Execution as ExecutionConfig
+from curate.config.execution import Execution as ExecutionConfig
 from curate.core.errors import CurateError, error, system_error
 from curate.core.layout import RunFolder
 from curate.core.plan import Plan
@@ -16,7 +16,8 @@ from curate.executors.local import THREAD_BYTES, WORKER_BYTES, Share
 from curate.kernels import compile_once, kernel_environment
 from curate.planning.session import Request, Session, prepare
 from curate.running.progress import Progress
-from curate.running.run import Execution, execute, locked, record_failure, start_anew
+from curate.running.locks import locked
+from curate.running.run import Execution, execute, record_failure, start_anew
 
 
 def run_config(
@@ -194,7 +195,9 @@ def show_report(folder: RunFolder) -> None:
     from curate.views.report_view import make_console, render
 
     usual = Path("runs", folder.root.name).absolute()
-    called = folder.root.name if folder.root == usual else os.path.relpath(folder.root)
+    called = str(folder.root)
+    if isinstance(folder.root, Path):
+        called = folder.root.name if folder.root == usual else os.path.relpath(folder.root)
     report = build_report(folder.root)
     render(report, make_console(), run=called)
     if report["state"] != "done" or not report["balanced"]:

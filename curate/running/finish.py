@@ -1,7 +1,8 @@
 """The end of a publish: staged files become the output folder's files, all of them or, after a kill, at the next run.
 
     1. `published/<output>.json` in the run folder names every file of the new set (not complete)
-    2. files of the set before are removed, staged files are renamed to their places
+    2. files of the set before are removed, staged files are renamed to their places; in a store they are copied there, by
+       the store itself, and the staged ones are removed when all have been
     3. the card `README.md` and the marker `.curate.json` (which files of this folder are curate's) are written
     4. `published/<output>.json` is marked complete; the staging folder goes
 
@@ -12,7 +13,7 @@ written to (C205): a loader would read both sets as one.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from typing import Any
 from curate.core.commit import Done, write_atomically
 from curate.core.errors import Problem, error
 from curate.core.layout import RunFolder
+from curate.core.objects import ObjectPath, Place, Sizes, as_place, copy, remove
 from curate.core.plan import OutputPlan, digest
+from curate.core.store import each
 from curate.io.publish import FileLayout, file_name
 
 MARKER = ".curate.json"
@@ -38,9 +41,9 @@ class PublishedFile:
     partition: str
 
 
-def staging_folder(folder: RunFolder, output: OutputPlan) -> Path:
-    """Where a run's files wait, hidden, on the output's own file system."""
-    return Path(output.path) / f".{output.name}.{digest(str(folder.root))[:8]}.staging"
+def staging_folder(folder: RunFolder, output: OutputPlan) -> Place:
+    """Where a run's files wait, hidden, on the output's own file system or in its own store."""
+    return as_place(output.path) / f".{output.name}.{digest(str(folder.root))[:8]}.staging"
 
 
 def read_published(folder: RunFolder, output: OutputPlan) -> tuple[list[PublishedFile], bool]:
@@ -61,13 +64,15 @@ def read_published(folder: RunFolder, output: OutputPlan) -> tuple[list[Publishe
 def in_place(folder: RunFolder, output: OutputPlan) -> Callable[[Done], bool]:
     """A test whether a written file counts: still staged, or already in its place, with its recorded size."""
     names = {(f.unit, f.attempt): f.name for f in read_published(folder, output)[0]}
+    root = as_place(output.path)
+    sizes = Sizes(root)
 
     def there(done: Done) -> bool:
         staged = done.outputs["file"]
-        if _size(Path(staged.path)) == staged.bytes:
+        if sizes(as_place(staged.path)) == staged.bytes:
             return True
         name = names.get((done.unit, done.attempt))
-        return name is not None and _size(Path(output.path) / name) == staged.bytes
+        return name is not None and sizes(root / name) == staged.bytes
 
     return there
 
@@ -81,7 +86,7 @@ def finish(
     run: str,
 ) -> list[PublishedFile]:
     """Move a complete set of staged files into place; returns them. Does nothing that is already done."""
-    root = Path(output.path)
+    root = as_place(output.path)
     files = [
         PublishedFile(
             unit=unit,
@@ -95,7 +100,7 @@ def finish(
     ]
     before, complete = read_published(folder, output)
     described = _text(root / "README.md") == card and (root / MARKER).exists()
-    if complete and described and before == files and all(_size(root / f.name) == f.bytes for f in files):
+    if complete and described and before == files and not _missing(root, files):
         return files
     old = {f.name for f in before} | set(_marked(root, run))
     new = {f.name for f in files}
@@ -103,13 +108,8 @@ def finish(
     write_atomically(root / MARKER, _marker(run, output, [(name, 0) for name in sorted(old | new)]))
     _record(folder, output, files, complete=False, superseded=sorted(old - new))
     _remove_superseded(folder, output)
-    for file in files:
-        staged = Path(done[file.unit].outputs["file"].path)
-        if staged.exists():
-            (root / file.name).parent.mkdir(parents=True, exist_ok=True)
-            staged.replace(root / file.name)
-    missing = [f.name for f in files if _size(root / f.name) != f.bytes]
-    if missing:
+    _move(root, {f.name: as_place(done[f.unit].outputs["file"].path) for f in files})
+    if missing := _missing(root, files):
         raise error(
             "R306",
             f"{root / missing[0]} is missing or has another size than was written",
@@ -121,6 +121,27 @@ def finish(
     _record(folder, output, files, complete=True, superseded=[])
     sweep_staging(folder, output, set())
     return files
+
+
+def _move(root: Place, staged: Mapping[str, Place]) -> None:
+    """Bring staged files to their places below `root`; those that are there already are no longer staged."""
+    if isinstance(root, ObjectPath):
+        waiting = Sizes()
+        each(
+            lambda item: copy(item[1], root / item[0]),
+            [(name, place) for name, place in staged.items() if waiting(place) is not None],
+        )
+        return
+    for name, place in staged.items():
+        if isinstance(place, Path) and place.exists():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            place.replace(root / name)
+
+
+def _missing(root: Place, files: Sequence[PublishedFile]) -> list[str]:
+    """Files that do not stand in their places with their sizes."""
+    sizes = Sizes(root)
+    return [f.name for f in files if sizes(root / f.name) != f.bytes]
 
 
 def _record(
@@ -142,23 +163,20 @@ def _record(
 
 
 def _remove_superseded(folder: RunFolder, output: OutputPlan) -> None:
-    root = Path(output.path)
+    root = as_place(output.path)
     raw = json.loads(folder.published(output.name).read_text(encoding="utf-8"))
-    for name in raw["superseded"]:
-        path = root / name
-        path.unlink(missing_ok=True)
+    remove(root / name for name in raw["superseded"])
+    for path in (root / name for name in raw["superseded"]):
         if path.parent != root and path.parent.exists() and not any(path.parent.iterdir()):
             path.parent.rmdir()
 
 
-def sweep_staging(folder: RunFolder, output: OutputPlan, keep: set[Path]) -> None:
+def sweep_staging(folder: RunFolder, output: OutputPlan, keep: set[Place]) -> None:
     """Remove staged files nobody vouches for, and the folder when it is empty."""
     staging = staging_folder(folder, output)
     if not staging.exists():
         return
-    for path in staging.iterdir():
-        if path not in keep:
-            path.unlink(missing_ok=True)
+    remove([path for path in staging.iterdir() if path not in keep])
     if not any(staging.iterdir()):
         staging.rmdir()
 
@@ -168,7 +186,7 @@ def _marker(run: str, output: OutputPlan, files: list[tuple[str, int]]) -> str:
     return json.dumps(raw, indent=0, ensure_ascii=True) + "\n"
 
 
-def _marked(root: Path, run: str) -> list[str]:
+def _marked(root: Place, run: str) -> list[str]:
     """Files in the folder that an earlier run of the same name published there."""
     path = root / MARKER
     if not path.exists():
@@ -191,7 +209,7 @@ def _stays_inside(name: str) -> bool:
 
 def foreign_files(folder: RunFolder, output: OutputPlan, run: str) -> Problem | None:
     """C205 if the output folder holds Parquet files, or a `README.md`, that are not ours to replace."""
-    root = Path(output.path)
+    root = as_place(output.path)
     if not root.is_dir():
         return None
     files, _ = read_published(folder, output)
@@ -213,15 +231,8 @@ def foreign_files(folder: RunFolder, output: OutputPlan, run: str) -> Problem | 
     )
 
 
-def _text(path: Path) -> str | None:
+def _text(path: Place) -> str | None:
     try:
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, UnicodeDecodeError):
-        return None
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
         return None

@@ -31,6 +31,7 @@ from curate.io.publish import (
     write_file,
 )
 from curate.io.published import needed_columns, published_batch, published_schema
+from curate.running.finish import staging_folder
 from curate.running.joined import SIZE
 from curate.running.workspace import Report, UnitResult, Workspace
 
@@ -132,12 +133,17 @@ def run_write(
     space: Workspace,
     phase: Phase,
     unit: int,
-    target: Path,
+    attempt: str,
     open_exchange: Callable[[str, int], ExchangeReader],
     report: Report,
 ) -> UnitResult:
-    """One published file, from the exchange files of all runs of shards."""
+    """One published file, from the exchange files of all runs of shards.
+
+    It waits until all are there, in a hidden folder in the output's own; one for a store is written here before.
+    """
     output = space.plan.output(phase.output or "")
+    staged = staging_folder(space.folder, output) / f"{unit:06d}.{attempt}"
+    target = staged if isinstance(staged, Path) else space.folder.scratch.root / "staged" / staged.name
     layout = space.layout(output.name)
     facts = {"curate": __version__, "config": space.plan.config, "output": output.provenance()}
     schema = _schema_of(space, output)
@@ -151,7 +157,7 @@ def run_write(
         groups = streamed_groups(_rows_in_order(space, output, layout, unit), layout, unit)
     rows, volume = write_file(target, groups, schema)
     report(rows, volume)
-    return UnitResult(rows, {"file": target}, {"steps": []}, {"bytes": volume})
+    return UnitResult(rows, {"file": target}, {"steps": []}, {"bytes": volume}, places={"file": staged})
 
 
 def _rows_in_order(

@@ -1,6 +1,6 @@
 """`curate run`: plan, lock, phases in order, publish; what a rerun finds done stays done.
 
-The folder belongs to one run at a time (`lock`, held with flock, so it is free again however the holder ends). Before a
+The folder belongs to one run at a time (`curate.running.locks`). Before a
 phase starts, records and files that no longer count are removed; when it ends its done-files are merged and its books are
 checked. Exchange files go when the files they fed are published, and those between two phases of a job, which nobody else
 reads, when the second is done.
@@ -8,23 +8,19 @@ reads, when the second is done.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Protocol
 
-from curate.config.model import RayCluster
+from curate.config.execution import RayCluster
 from curate.core.commit import Done, consume, forget, write_atomically
 from curate.core.compaction import compact, read_counters
 from curate.core.errors import CurateError, error
 from curate.core.layout import RUN_NAMES, RunFolder
 from curate.core.manifest import Manifest
+from curate.core.objects import Place, as_place, remove, remove_tree
 from curate.core.plan import Phase, Plan, pack
 from curate.executors.gpus import gpus_for
 from curate.executors.local import Executor, Listener, LocalExecutor, Share
@@ -41,6 +37,7 @@ from curate.planning.fingerprints import (
 from curate.running.finish import finish, foreign_files, sweep_staging
 from curate.running.summaries import write_summary
 from curate.running.ledger import add_up, imbalances
+from curate.running.locks import locked_outputs
 from curate.running.task import run_scratch, unit_files
 
 
@@ -66,64 +63,12 @@ class Execution:
     share: Share | None = None
 
 
-@contextmanager
-def locked(folder: RunFolder) -> Iterator[None]:
-    """Hold the run folder; R302 if another process does."""
-    folder.root.mkdir(parents=True, exist_ok=True)
-    with folder.lock.open("a+") as file:
-        try:
-            _hold(file)
-        except BlockingIOError as cause:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise error(
-                "R302",
-                f"the run folder {folder.root} is in use by {holder}",
-                help="wait for it, or give this run its own --run-dir",
-            ) from cause
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {os.uname().nodename}")
-        file.flush()
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                file.truncate(0)
-
-
-def _hold(file: TextIO) -> None:
-    """Take the lock; a reader that asks who holds it (`is_locked`) has it for an instant, so try for a moment."""
-    for _ in range(20):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            time.sleep(0.02)
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def is_locked(folder: RunFolder) -> bool:
-    """Whether a process works in the folder now."""
-    if not folder.lock.exists():
-        return False
-    with folder.lock.open("r") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
-
-
 def start_anew(folder: RunFolder, plan: Plan) -> None:
     """`--force`: forget everything but the cache. The lock must be held; only what a run makes is removed."""
     for output in plan.outputs:
         sweep_staging(folder, output, set())
     for name in RUN_NAMES:
-        path = folder.root / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove_tree(folder.root / name)
 
 
 def execute(
@@ -143,7 +88,7 @@ def execute(
         prepare()
     with (
         locked_outputs(plan),
-        _executor(plan, folder, how) as executor,
+        _executor(plan, folder, how, [p for p in plan.phases if _is_due(plan, manifest, folder, p)]) as executor,
     ):
         for phase in plan.phases:
             if not is_needless(plan, manifest, folder, phase):
@@ -155,8 +100,8 @@ def lay_out(plan: Plan, manifest: Manifest, folder: RunFolder) -> None:
     write_atomically(folder.plan, plan.to_json())
     write_atomically(folder.manifest, manifest.to_json())
     folder.failure.unlink(missing_ok=True)
-    shutil.rmtree(folder.evidence("").parent, ignore_errors=True)  # why the last try stopped
-    shutil.rmtree(folder.root / "slurm", ignore_errors=True)  # nothing of it is in the queue any more
+    remove_tree(folder.evidence("").parent)  # why the last try stopped
+    remove_tree(folder.beside / "slurm")  # nothing of it is in the queue any more
     _drop_old_phases(folder, plan)
     _check_outputs(plan, folder)
 
@@ -171,8 +116,13 @@ def is_needless(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase)
     return phase.kind == "exchange" and not _pending(plan, manifest, folder, _writer_of(plan, phase))
 
 
-def _executor(plan: Plan, folder: RunFolder, how: Execution) -> Executor:
-    """Of this machine, or of a Ray cluster."""
+def _is_due(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> bool:
+    """Whether a phase needs a GPU and has work to do."""
+    return phase.resources.get("gpus", 0) > 0 and _pending(plan, manifest, folder, phase)
+
+
+def _executor(plan: Plan, folder: RunFolder, how: Execution, needing: Sequence[Phase]) -> Executor:
+    """Of this machine, or of a Ray cluster. needing: phases with work for a GPU."""
     if how.ray is not None:
         from curate.executors.ray import RayExecutor
 
@@ -187,33 +137,15 @@ def _executor(plan: Plan, folder: RunFolder, how: Execution) -> Executor:
     assert how.workers is not None
     return LocalExecutor(
         folder.root,
+        logs=folder.logs,
         workers=how.workers,
         threads=how.threads,
         retries=how.retries,
         environment=how.environment,
         scratch=run_scratch(plan.local_tmp, folder.root),
-        gpus=gpus_for(plan),
+        gpus=gpus_for(plan, needing),
         share=how.share,
     )
-
-
-@contextmanager
-def locked_outputs(plan: Plan) -> Iterator[None]:
-    """Hold every output folder: two runs that publish to one place would take each other's files for debris."""
-    with ExitStack() as held:
-        for output in plan.outputs:
-            Path(output.path).mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(output.path, os.O_RDONLY)
-            held.callback(os.close, descriptor)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as cause:
-                raise error(
-                    "R302",
-                    f"another run is publishing to {output.path}",
-                    help="wait for it, or give this output another `path`",
-                ) from cause
-        yield
 
 
 def record_failure(folder: RunFolder, cause: CurateError) -> None:
@@ -236,7 +168,7 @@ def _drop_old_phases(folder: RunFolder, plan: Plan) -> None:
         place = folder.root / kind
         for path in place.iterdir() if place.is_dir() else ():
             if path.name not in names:
-                shutil.rmtree(path)
+                remove_tree(path)
 
 
 def _writer_of(plan: Plan, phase: Phase) -> Phase:
@@ -289,7 +221,8 @@ def open_phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) 
     done = finished_units(plan, manifest, phase, folder)
     forget(folder, phase.name, done)
     _sweep_own(plan, manifest, folder, phase, done)
-    sizes = unit_sizes(manifest, phase, fingerprints)
+    layout = read_layout(plan, manifest, phase.output or "", folder) if phase.kind == "write" else None
+    sizes = unit_sizes(manifest, phase, fingerprints, layout)
     pending = {unit: size for unit, size in sizes.items() if unit not in done}
     return PhaseWork(len(fingerprints), len(done), pending, sum(sizes.values()))
 
@@ -334,14 +267,12 @@ def _sweep_own(
     """Files outside the phase's own folders that no record vouches for."""
     if phase.kind == "write":
         sweep_staging(
-            folder, plan.output(phase.output or ""), {Path(d.outputs["file"].path) for d in done.values()}
+            folder, plan.output(phase.output or ""), {as_place(d.outputs["file"].path) for d in done.values()}
         )
     elif phase.kind == "ingest":
         kept = {folder.absolute(o.path) for d in done.values() for o in d.outputs.values()}
         place = folder.root / "ingested"
-        for path in place.iterdir() if place.is_dir() else ():
-            if path not in kept:
-                path.unlink()
+        remove([path for path in (place.iterdir() if place.is_dir() else ()) if path not in kept])
 
 
 def _arrange(
@@ -355,9 +286,8 @@ def _arrange(
     }
     path = folder.file_layout(name, layout_fingerprint(plan, manifest, name))
     if read_layout(plan, manifest, name, folder) is None:
-        for old in path.parent.iterdir() if path.parent.exists() else ():
-            if old.name.lstrip(".").rsplit("-", 1)[0] == name:
-                old.unlink()
+        known: list[Place] = list(path.parent.iterdir()) if path.parent.exists() else []
+        remove(old for old in known if old.name.lstrip(".").rsplit("-", 1)[0] == name)
         write_atomically(path, arrange(plan.output(name), counts).to_json())
 
 
@@ -383,8 +313,7 @@ def publish(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> 
     exchange = f"{name}.exchange"
     forget(folder, exchange, {})
     for kind in ("exchange", "done", "counters"):
-        if (folder.root / kind / exchange).exists():
-            shutil.rmtree(folder.root / kind / exchange)
+        remove_tree(folder.root / kind / exchange)
 
 
 def check_books(

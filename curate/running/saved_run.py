@@ -6,16 +6,16 @@ import gc
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from curate import __version__
 from curate.core.errors import error
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
+from curate.core.objects import Place
 from curate.core.plan import FORMAT, Plan
 
 
-def load_run(root: Path) -> tuple[Plan, Manifest]:
+def load_run(root: Place) -> tuple[Plan, Manifest]:
     """Plan and manifest of a run folder; R309 if it is none, or of another version."""
     with without_collector():
         return _load(root)
@@ -33,9 +33,9 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def load_plan(root: Path) -> Plan:
+def load_plan(root: Place) -> Plan:
     """The plan of a run folder; R309 if it is none, or of another version."""
-    with _explained(root):
+    with _explained(root, RunFolder(root).plan):
         text = RunFolder(root).plan.read_text(encoding="utf-8")
         if (found := dict(json.loads(text)).get("format")) != FORMAT:
             raise error(
@@ -46,22 +46,20 @@ def load_plan(root: Path) -> Plan:
         return Plan.from_json(text)
 
 
-def _load(root: Path) -> tuple[Plan, Manifest]:
+def _load(root: Place) -> tuple[Plan, Manifest]:
     plan = load_plan(root)
-    with _explained(root):
+    with _explained(root, RunFolder(root).manifest):
         return plan, Manifest.from_json(RunFolder(root).manifest.read_text(encoding="utf-8"))
 
 
 @contextmanager
-def _explained(root: Path) -> Iterator[None]:
+def _explained(root: Place, file: Place) -> Iterator[None]:
     """What goes wrong while a file of the run folder is read."""
     try:
         yield
     except FileNotFoundError as cause:
         raise error(
-            "R307",
-            f"{root} is not a run folder: it has no {Path(cause.filename).name}",
-            help="give the config file",
+            "R307", f"{root} is not a run folder: it has no {file.name}", help="give the config file"
         ) from cause
     except (ValueError, TypeError, KeyError) as cause:
         raise error(
@@ -69,7 +67,7 @@ def _explained(root: Path) -> Iterator[None]:
         ) from cause
 
 
-def check_version(plan: Plan, root: Path) -> None:
+def check_version(plan: Plan, root: Place) -> None:
     """R309 if another version of curate made the plan: for those who work by it, not for those who only look."""
     if plan.version != __version__:
         raise error(

@@ -1,7 +1,7 @@
 """Summaries: what the records of a finished phase come to, so that `curate status` need not read them all.
 
     done/<phase>/summary.json = {"plan", "manifest", "records": digests of the files that it was made from, "corpus",
-                                 "groups", "units", "done", "rows", "bytes", "quarantined", "counts", "encoders",
+                                 "shards", "groups", "units", "done", "rows", "bytes", "quarantined", "counts", "encoders",
                                  "files": {path: bytes at least}}
 
 It is written when a phase ends and believed as long as plan, manifest and records are byte for byte what they were, no unit
@@ -18,9 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from curate.core.commit import Done, checksum_of, write_atomically
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
+from curate.core.objects import Place, Sizes
 from curate.core.plan import Phase
 from curate.running.ledger import encoders
 
@@ -81,11 +84,11 @@ def write_summary(
             files[output.path] = max(files.get(output.path, 0), end)
     summary = dataclasses.asdict(Summary.of(len(records), records.values()))
     made_from = {
-        "plan": checksum_of(folder.plan),
-        "manifest": checksum_of(folder.manifest),
-        "records": checksum_of(folder.all_done(phase.name)),
+        "plan": digest_of(folder.plan),
+        "manifest": digest_of(folder.manifest),
+        "records": digest_of(folder.all_done(phase.name)),
     }
-    whole = {"corpus": corpus, "groups": len(manifest.groups)}
+    whole = {"corpus": corpus, "shards": len(manifest.shards), "groups": len(manifest.groups)}
     text = json.dumps({**made_from, **whole, **summary, "files": files}) + "\n"
     write_atomically(folder.summary(phase.name), text)
 
@@ -100,11 +103,11 @@ class Summaries:
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        self._run = {"plan": checksum_of(folder.plan), "manifest": checksum_of(folder.manifest)}
+        self._run = {"plan": digest_of(folder.plan), "manifest": digest_of(folder.manifest)}
         #: Fingerprint of the whole input, if a summary that holds has it.
         self.corpus: str | None = None
-        #: How many runs of shards it has (`Manifest.groups`), if a summary that holds says so.
-        self.groups: int | None = None
+        #: How many shards it has, and runs of them (`Manifest.groups`).
+        self.shards = self.groups = 0
 
     def of(self, phase: Phase) -> Summary | None:
         """That of a phase; None if there is none, or something has changed since."""
@@ -113,16 +116,18 @@ class Summaries:
             if any(raw[name] != digest for name, digest in self._run.items()):
                 return None
             single = any(self._folder.done_folder(phase.name).glob("[0-9]*.json"))
-            if single or raw["records"] != checksum_of(self._folder.all_done(phase.name)):
+            if single or raw["records"] != digest_of(self._folder.all_done(phase.name)):
                 return None
-            if any(_size(self._folder.absolute(path)) < size for path, size in raw["files"].items()):
+            sizes = Sizes()
+            if any((sizes(self._folder.absolute(path)) or 0) < size for path, size in raw["files"].items()):
                 return None
             found = Summary(**{f.name: raw[f.name] for f in dataclasses.fields(Summary)})
-            self.corpus, self.groups = str(raw["corpus"]), int(raw["groups"])
+            self.corpus, self.shards, self.groups = str(raw["corpus"]), int(raw["shards"]), int(raw["groups"])
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
         return found
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size
+def digest_of(path: Place) -> str:
+    """`checksum_of` a small file, or object."""
+    return checksum_of(path) if isinstance(path, Path) else xxhash.xxh3_128_hexdigest(path.read_bytes())

@@ -13,6 +13,7 @@ from curate.core.commit import Done
 from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest, Shard, row_of, shard_of
+from curate.core.objects import Place
 from curate.core.packs import Stretch
 from curate.core.plan import Phase, Plan
 from curate.core.stage import Work
@@ -38,7 +39,8 @@ class OpenExchange(Protocol):
 class UnitResult:
     """What a unit wrote and counted. rows: rows that entered; outputs: role → file; facts: for the next phases.
 
-    seals: role → seal, of those files that are exchanges.
+    seals: role → seal, of those files that are exchanges. places: role → where a file is to stand, if it was written
+    elsewhere.
     """
 
     rows: int
@@ -46,6 +48,7 @@ class UnitResult:
     counters: dict[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
     seals: dict[str, str] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from rich.text import Text
 from curate.core.errors import error
 from curate.diagnostics import printable
 from curate.io.lines import read_runs
-from curate.io.storage import magic, open_binary
+from curate.core.store import open_binary
+from curate.io.storage import magic
 from curate.io.text_blocks import read_blocks
 from curate.views.report_view import WIDE, plural, share, size
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.core.objects import as_place, Place
 from curate.core.columns import DOC, REASONS, TEXT, UNDETERMINED, qualified, step_of
 from curate.core.errors import CurateError, error
 from curate.core.expression import parse
@@ -40,7 +41,7 @@ EXCERPT: Final = 300
 _NUMBER: Final = "doc:"
 
 
-def explain(root: Path, wanted: str) -> list[dict[str, Any]]:
+def explain(root: Place, wanted: str) -> list[dict[str, Any]]:
     """The life of every document with that id (or of `doc:<number>`), in the order of their numbers; R308 if
     there is none.
     """
@@ -325,7 +326,7 @@ def _published(documents: Documents, document: Document, record: pa.RecordBatch)
         except LookupError:
             name = None
         complete = read_published(documents.folder, output)[1]
-        path = str(Path(output.path) / name) if name is not None else None
+        path = str(as_place(output.path) / name) if name is not None else None
         yield {"output": output.name, "complete": complete, "partition": partition, "path": path}
 
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 
+from curate.core.objects import Place
 from curate.core.columns import UNDETERMINED
 from curate.core.compaction import read_counters
 from curate.core.packs import Stretch, parquet_source
@@ -60,7 +61,7 @@ class _Books:
             numbers[index] += value
 
 
-def build_report(root: Path) -> dict[str, Any]:
+def build_report(root: Place) -> dict[str, Any]:
     """The report of the run in this folder, done or not; R307 if there is none."""
     return unhurried(lambda: _report(read_run(root)))
 

@@ -24,13 +24,14 @@ from curate.core.commit import Done, finished
 from curate.core.errors import CurateError, is_gone
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
+from curate.core.objects import Place
 from curate.core.packs import Stretch
 from curate.core.plan import OutputPlan, Phase, Plan
 from curate.executors.slurm.follow import queue_state
 from curate.executors.slurm.state import read_failures
 from curate.planning.fingerprints import file_fingerprints, finished_units, unit_fingerprints
 from curate.running.finish import in_place, read_published
-from curate.running.run import is_locked
+from curate.running.locks import holder
 from curate.running.saved_run import load_plan, load_run, without_collector
 from curate.running.summaries import Summaries, Summary
 
@@ -135,17 +136,19 @@ class RunState:
         }
 
 
-def read_run(root: Path) -> RunState:
+def read_run(root: Place) -> RunState:
     """The state of the run in this folder; R307 if it is none."""
     return unhurried(lambda: _read_run(root))
 
 
-def _read_run(root: Path) -> RunState:
+def _read_run(root: Place) -> RunState:
     folder = RunFolder(root)
     reading = _Reading(folder)
     phases = tuple(reading.phase(phase) for phase in reading.plan.phases)
-    failure, holder, queue = _failure(folder), _holder(folder), queue_state(folder)
-    return RunState(reading.plan, folder, phases, failure, holder, queue, lambda: reading.manifest)
+    failure, queue = _failure(folder), queue_state(folder)
+    return RunState(
+        reading.plan, folder, phases, failure, holder(folder), queue, lambda: reading.manifest
+    )
 
 
 class _Reading:
@@ -173,10 +176,9 @@ class _Reading:
             return _phase_state(phase, prints, finished(self._folder, phase.name, prints or {}, there))
         if corpus is not None and not self._folder.done_folder(phase.name).exists():
             assert self._summaries is not None
-            if phase.kind == "exchange":
-                return PhaseState(phase, Summary.of(self._summaries.groups, ()), dict)
-            if phase.kind == "reduce":
-                return PhaseState(phase, Summary.of(phase.partitions, ()), dict)
+            units = {"exchange": self._summaries.groups, "reduce": phase.partitions}
+            if phase.kind != "ingest":
+                return PhaseState(phase, Summary.of(units.get(phase.kind, self._summaries.shards), ()), dict)
         fingerprints = unit_fingerprints(self.plan, self.manifest, phase, self._folder)
         return _phase_state(phase, fingerprints, self._records(phase) if fingerprints is not None else {})
 
@@ -209,13 +211,7 @@ def _failure(folder: RunFolder) -> list[dict[str, Any]] | None:
     return problems
 
 
-def _holder(folder: RunFolder) -> str | None:
-    if not is_locked(folder):
-        return None
-    return folder.lock.read_text(encoding="utf-8", errors="replace").strip() or "another process"
-
-
-def build_status(root: Path) -> dict[str, Any]:
+def build_status(root: Place) -> dict[str, Any]:
     """`name state holder phases jobs encoders outputs quarantine failure queue`; the keys it shares with a report mean the same
     there.
     """

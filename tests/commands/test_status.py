@@ -17,7 +17,8 @@ from curate.core.commit import write_atomically
 from curate.core.compaction import compact
 from curate.core.errors import error
 from curate.core.layout import RunFolder
-from curate.running.run import locked, record_failure
+from curate.running.locks import locked
+from curate.running.run import record_failure
 from curate.views.status import build_status, read_run, render, unhurried
 
 Invoke = Callable[..., Result]

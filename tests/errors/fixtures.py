@@ -13,13 +13,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from curate import models_cli, stages
 from curate.commands.find_run import find_run
 from curate.config.load import Loaded, load
-from curate.config.model import Slurm
+from curate.config.execution import Slurm
 from curate.core.batch import DocBatch
+from curate.core.lease import probe
+from curate.core.objects import ObjectPath
 from curate.core.errors import system_error
 from curate.core.layout import RunFolder
 from curate.core.llm.client import Client
@@ -45,7 +49,7 @@ from curate.planning.session import Request, prepare
 from curate.running.contract import checked_column
 from curate.running.driver import run_config
 from curate.running.progress import Progress
-from curate.running.run import locked
+from curate.running.locks import locked
 from curate.views.explain import explain
 from filters.encoders.cache import recipe_of
 from filters.encoders.options import PackedOptions, make_encoder
@@ -318,6 +322,18 @@ def _stranger_in_a_cache(place: Place) -> None:
     place.check("steps: [{use: filters.quality, max_characters: 9, cache: shared}]")
 
 
+@provokes("E511")
+def _a_store_that_replaces(place: Place) -> None:
+    class Replacing(MemoryFileSystem):  # type: ignore[misc]  # fsspec is untyped
+        protocol = ("replacing",)
+
+        def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: object) -> None:
+            super().pipe_file(path, value, mode="overwrite")
+
+    fsspec.register_implementation("replacing", Replacing, clobber=True)
+    probe(ObjectPath("replacing://bucket/runs"), exclusive=True)
+
+
 @provokes("E520")
 def _no_ray_there(place: Place) -> None:
     with RayExecutor(
@@ -421,7 +437,13 @@ def _step_breaks_its_contract(place: Place) -> None:
 @provokes("R304")
 def _worker_cannot_live(place: Place) -> None:
     executor = LocalExecutor(
-        place.folder, workers=1, threads=1, retries=0, environment={}, scratch=place.folder / "tmp"
+        place.folder,
+        logs=place.folder / "logs",
+        workers=1,
+        threads=1,
+        retries=0,
+        environment={},
+        scratch=place.folder / "tmp",
     )
     with Progress() as listener, executor:
         executor.run(Phase("pass1", "pass", ""), [[0]], listener, lambda unit: {})

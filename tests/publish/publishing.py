@@ -19,7 +19,8 @@ from curate.core.layout import RunFolder
 from curate.core.plan import OutputPlan, Phase, Plan
 from curate.planning.session import Request, prepare
 from curate.running import run as run_module
-from curate.running.run import Execution, execute, locked
+from curate.running.locks import locked
+from curate.running.run import Execution, execute
 from curate.running.task import Worker
 
 
