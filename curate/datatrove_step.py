@@ -3,12 +3,13 @@
     from datatrove.executor import LocalPipelineExecutor      # or SlurmPipelineExecutor, RayPipelineExecutor
     from curate.datatrove_step import stages
 
-    executor = None
-    for step in stages("web.yaml", tasks=64):
-        executor = LocalPipelineExecutor(
-            [step], tasks=step.tasks, depends=executor, logging_dir=f"logs/{step.phase}-{step.does}"
-        )
-    executor.run()
+    if __name__ == "__main__":      # datatrove's processes import this script again, and are not to plan a run each
+        executor = None
+        for step in stages("web.yaml", tasks=64):
+            executor = LocalPipelineExecutor(
+                [step], tasks=step.tasks, depends=executor, logging_dir=f"logs/{step.phase}-{step.does}"
+            )
+        executor.run()
 
 A run has phases, and a phase begins when the one before it is whole. So each phase is two executors: `work`, whose ranks
 do its units (rank r does what `curate task --task r` would), and `end`, one task that merges done-files, checks the
@@ -29,7 +30,7 @@ from typing import Final, Literal
 from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
-from curate.core.errors import CurateError
+from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
 from curate.core.objects import as_place
 from curate.kernels import kernel_environment, use_kernel_cache
@@ -53,6 +54,7 @@ def stages(
     tasks: ranks of a phase at most. overrides: `key.path=value`, as `--set` takes them. update: take in changed inputs.
     Raises `CurateError` for every fault of the config at once, and R302 if the folder is in use.
     """
+    from curate.executors.slurm.follow import refuse_if_queued
     from curate.planning.session import Request, prepare
     from curate.running.driver import compile_kernels
     from curate.running.locks import locked
@@ -63,6 +65,7 @@ def stages(
     )
     folder = prepare(request).folder
     with locked(folder):
+        refuse_if_queued(folder)
         session = prepare(request)
         plan, manifest = session.compiled.plan, session.compiled.manifest
         lay_out(plan, manifest, folder)
@@ -136,12 +139,23 @@ def _go_on(folder: RunFolder, ended: str | None) -> None:
     from curate.running.saved_run import load_run
 
     plan, manifest = load_run(folder.root)
+    before = ended is not None
     with locked_outputs(plan):
         for phase in plan.phases:
             if is_needless(plan, manifest, folder, phase):
+                before = before and phase.name != ended
                 continue
-            if open_phase(plan, manifest, folder, phase).pending and phase.name != ended:
+            pending = open_phase(plan, manifest, folder, phase).pending
+            if pending and before:
+                raise error(
+                    "R306",
+                    f"phase {phase.name} has {len(pending)} units pending, and {ended}, which follows it, has been worked on",
+                    help="an output of it was lost: call `stages` anew, with another logging_dir",
+                    phase=phase.name,
+                )
+            if pending and phase.name != ended:
                 return
+            before = before and phase.name != ended
             close_phase(plan, manifest, folder, phase, worked=phase.name == ended)
             if phase.kind == "write":
                 publish(plan, manifest, folder, phase)

@@ -63,14 +63,14 @@ class Output:
     offset: int | None = None
 
     def place(self, folder: RunFolder) -> Path | Stretch:
-        """Where it is, for those who read it; of a store, a copy on this machine until the unit ends."""
+        """Where it is, for those who read or map all of it; of a store, a local copy."""
         path = folder.local(self.path)
         return path if self.offset is None else Stretch(path, self.offset, self.bytes)
 
-    def ranges(self, folder: RunFolder) -> Path | Stretch | ObjectPath:
-        """The same for those who read a small part of it."""
-        place = folder.absolute(self.path)
-        return place if isinstance(place, ObjectPath) else self.place(folder)
+    def ranges(self, folder: RunFolder) -> Place | Stretch:
+        """Where it is, for those who read a small part of it."""
+        path = folder.absolute(self.path)
+        return path if isinstance(path, ObjectPath) else self.place(folder)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def describe(folder: RunFolder, path: Path, seal: str | None = None, place: Plac
     return Output(name, size, seal or checksum_of(path))
 
 
-def checksum_of(path: Path) -> str:
+def checksum_of(path: Place) -> str:
     """XXH3-128 of a file's bytes, hex."""
     digest = xxhash.xxh3_128()
     with path.open("rb") as file:
@@ -244,13 +244,14 @@ def finished(
 
 
 def is_finished(
-    folder: RunFolder, phase: str, unit: int, fingerprint: str, present: Callable[[Done], bool]
+    folder: RunFolder, phase: str, unit: int, fingerprint: str, present: Callable[[Done], bool] | None = None
 ) -> bool:
     """Whether a unit's own done-file counts. Merged ones are not looked at: they are written when a phase ends."""
+    there = present or partial(outputs_present, folder)
     path = folder.done(phase, unit, fingerprint)
     (text,) = read_all([path])
     return text is not None and any(
-        d.fingerprint == fingerprint and present(d) for d in _records(path, text, dict)
+        d.fingerprint == fingerprint and there(d) for d in _records(path, text, dict)
     )
 
 
@@ -280,23 +281,12 @@ def is_consumed(done: Done) -> bool:
     return bool(done.facts.get(_CONSUMED))
 
 
-def outputs_present(folder: RunFolder, done: Done, sizes: Sizes | None = None) -> bool:
-    """Every output of the record is where it should be and as long as it was.
-
-    sizes: of files that many records share, remembered while records are looked at.
-    """
-    return all(_present(folder, role, output, sizes) for role, output in done.outputs.items())
+def outputs_present(folder: RunFolder, done: Done, sizes: Callable[[Place], int | None] = size_of) -> bool:
+    """Every output of the record is where it should be and as long as it was."""
+    return all(_fits(output, sizes(folder.absolute(output.path))) for output in done.outputs.values())
 
 
-def _present(folder: RunFolder, role: str, output: Output, sizes: Sizes | None) -> bool:
-    if sizes is None:
-        size = size_of(folder.absolute(output.path))
-    elif output.offset is None and role != "counters":
-        size = sizes(folder.absolute(output.path))
-    else:
-        if output.path not in sizes.shared:
-            sizes.shared[output.path] = sizes(folder.absolute(output.path))
-        size = sizes.shared[output.path]
+def _fits(output: Output, size: int | None) -> bool:
     if output.offset is None:
         return size == output.bytes
     return size is not None and size >= output.offset + output.bytes

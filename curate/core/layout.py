@@ -11,7 +11,7 @@
     done/<phase>/<unit>-<fingerprint>.json          a unit is finished; names the outputs that count
     done/<phase>/all.json, counters/<phase>/all.<digest>.jsonl      the same, compacted when a phase ends
     done/<phase>/summary.json              what the records come to, for `curate status`
-    …/<role>-<number>.<attempt>.pack       overlays and other files of many units, packed when a phase ends
+    …/<role>-<number>.<attempt>.pack       overlays and other files of many units, packed when a phase ends (not in a store)
     published/<output>.json                what stands in the output folder
     ceilings/<job>.txt                     pairs to look at, if a job would remove more than its ceilings allow
     failure.json                           why the last try stopped, if it did

@@ -216,20 +216,23 @@ def size_of(place: Place) -> int | None:
 
 
 class Sizes:
-    """`size_of` many files. Of a store, the folder of the first one asked for is listed, and then its others are known.
+    """`size_of` many files, each asked for once. Of a store, the folder of the first one is listed, and then its others are known.
 
     root: a folder that is listed with all below it, where files are in many.
     """
 
     def __init__(self, root: Place | None = None) -> None:
         self._root = root
+        self._known: dict[Path, int | None] = {}
         self._listed: dict[ObjectPath, Mapping[ObjectPath, int]] = {}
         #: Of files that many records name, by their names there.
         self.shared: dict[str, int | None] = {}
 
     def __call__(self, place: Place) -> int | None:
         if isinstance(place, Path):
-            return size_of(place)
+            if place not in self._known:
+                self._known[place] = size_of(place)
+            return self._known[place]
         root = self._root
         folder = root if isinstance(root, ObjectPath) and place.is_relative_to(root) else place.parent
         if folder not in self._listed:

@@ -25,6 +25,7 @@ import dataclasses
 import hashlib
 import heapq
 import json
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -313,6 +314,18 @@ def packed_schema(schema: pa.Schema) -> str:
 def digest(*parts: Any) -> str:
     """SHA-256 of parts as canonical JSON, hex."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def even_tasks(sizes: Mapping[int, int]) -> int:
+    """How many tasks so that the longest takes no more than twice the median: one for each unit, if units are so already;
+    else fewer, with small units together, as no number makes the longest unit shorter.
+    """
+    if not sizes:
+        return 1
+    longest = max(sizes.values())
+    if longest <= 2 * statistics.median(sizes.values()):
+        return len(sizes)
+    return max(1, min(len(sizes), 3 * sum(sizes.values()) // (2 * longest)))
 
 
 def pack(sizes: Mapping[int, int], tasks: int) -> list[list[int]]:

@@ -38,6 +38,8 @@ from curate.executors.ray_worker import UnitWorker
 _LOOK_AROUND: Final = 30.0
 #: Seconds to wait for an answer of the cluster's address.
 _CONNECT: Final = 15.0
+#: Stands for a unit where actors that could not start are counted, since the last one that could.
+_STARTING: Final = -1
 #: Seconds that an idle actor has for removing its scratch files.
 _CLOSE: Final = 10.0
 #: Seconds for which the number of actors that the cluster holds is remembered.
@@ -247,6 +249,7 @@ class RayExecutor:
         match message["event"]:
             case "ready":
                 actor.ready, actor.log, actor.event = True, message["log"], None
+                attempts.pop(_STARTING, None)
             case "progress":
                 listener.progress(message["rows"], message["bytes"], Work(*message["work"]))
             case "done":
@@ -273,9 +276,10 @@ class RayExecutor:
         unit, ready, log = actor.unit, actor.ready, actor.log
         todo, task = actor.todo, actor.task
         self._end(actor)
-        key = -1 if unit is None else unit
-        attempts[key] = attempts.get(key, 0) + 1
-        if attempts[key] > self._retries:
+        key = _STARTING if unit is None else unit
+        if unit is not None or not ready:  # one that waits for work has failed at nothing
+            attempts[key] = attempts.get(key, 0) + 1
+        if attempts.get(key, 0) > self._retries:
             if unit is None:
                 raise worker_lost(f"a worker {why}, before it could start", {"phase": phase})
             context = {"phase": phase, "unit": unit, **describe(unit), "log": log}
@@ -323,7 +327,7 @@ def _connected(address: str | None) -> Any:
                     _node_ip_address="127.0.0.1",
                     **quiet,
                 )
-    except (OSError, ValueError, RuntimeError) as cause:
+    except Exception as cause:  # Ray raises bare ones too, such as when a node is too slow to start
         raise error(
             "E520",
             f"the Ray cluster at {address or 'this machine'} cannot be reached: {_first_line(cause)}",

@@ -15,7 +15,6 @@ from pathlib import Path
 from curate.core.commit import Done, finished, is_consumed, is_finished, outputs_present, still_made
 from curate.core.layout import RunFolder
 from curate.core.manifest import InputSpec, Manifest
-from curate.core.objects import Sizes
 from curate.core.plan import Phase, Plan, digest
 from curate.io.publish import FileLayout
 from curate.running.finish import in_place
@@ -126,13 +125,13 @@ def finished_units(plan: Plan, manifest: Manifest, phase: Phase, folder: RunFold
     return found
 
 
-def _presence(plan: Plan, phase: Phase, folder: RunFolder, *, few: bool = False) -> Callable[[Done], bool]:
-    """How to tell whether what a record vouches for is there. few: for some records, so that no folder is worth listing."""
+def _presence(plan: Plan, phase: Phase, folder: RunFolder) -> Callable[[Done], bool] | None:
+    """How to tell whether what a record vouches for is there, if it is not where the record says."""
     if phase.kind == "write":
         return in_place(folder, plan.output(phase.output or ""))
     if phase.makes is not None:
         return partial(still_made, folder, Path(phase.makes))
-    return partial(outputs_present, folder, sizes=None if few else Sizes())
+    return None
 
 
 def pending_units(
@@ -148,14 +147,20 @@ def pending_units(
     fingerprints: of all units of the phase, if they are at hand.
     """
     known = fingerprints or unit_fingerprints(plan, manifest, phase, folder) or {}
-    present = _presence(plan, phase, folder, few=True)
+    present = _presence(plan, phase, folder)
     return [u for u in units if not is_finished(folder, phase.name, u, known[u], present)]
 
 
-def unit_sizes(manifest: Manifest, phase: Phase, units: Mapping[int, str]) -> dict[int, int]:
-    """Bytes of input of each unit, to divide them into tasks of about equal size."""
+def unit_sizes(
+    manifest: Manifest, phase: Phase, units: Mapping[int, str], layout: FileLayout | None = None
+) -> dict[int, int]:
+    """Bytes of input of each unit, to divide them into tasks of about equal size. layout: of the output that is written."""
     if phase.kind == "ingest":
         return {u: sum(manifest.shards[s].bytes for s in manifest.ingest[u].shards) for u in units}
+    if phase.kind == "write" and layout is not None:
+        parts = ((p.first_file, p.files, p.bytes // max(1, p.files)) for p in layout.partitions)
+        sizes = {file: 1 + size for first, files, size in parts for file in range(first, first + files)}
+        return {u: sizes.get(u, 1) for u in units}
     if phase.kind in ("write", "reduce"):
         return dict.fromkeys(units, 1)
     if phase.kind == "exchange":

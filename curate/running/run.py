@@ -9,12 +9,12 @@ reads, when the second is done.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from curate.config.model import RayCluster
+from curate.config.execution import RayCluster
 from curate.core.commit import Done, consume, forget, write_atomically
 from curate.core.compaction import compact, read_counters
 from curate.core.errors import CurateError, error
@@ -88,7 +88,9 @@ def execute(
         prepare()
     with (
         locked_outputs(plan),
-        _executor(plan, folder, how) as executor,
+        _executor(
+            plan, folder, how, [p for p in plan.phases if _is_due(plan, manifest, folder, p)]
+        ) as executor,
     ):
         for phase in plan.phases:
             if not is_needless(plan, manifest, folder, phase):
@@ -116,8 +118,13 @@ def is_needless(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase)
     return phase.kind == "exchange" and not _pending(plan, manifest, folder, _writer_of(plan, phase))
 
 
-def _executor(plan: Plan, folder: RunFolder, how: Execution) -> Executor:
-    """Of this machine, or of a Ray cluster."""
+def _is_due(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> bool:
+    """Whether a phase needs a GPU and has work to do."""
+    return phase.resources.get("gpus", 0) > 0 and _pending(plan, manifest, folder, phase)
+
+
+def _executor(plan: Plan, folder: RunFolder, how: Execution, needing: Sequence[Phase]) -> Executor:
+    """Of this machine, or of a Ray cluster. needing: phases with work for a GPU."""
     if how.ray is not None:
         from curate.executors.ray import RayExecutor
 
@@ -138,7 +145,7 @@ def _executor(plan: Plan, folder: RunFolder, how: Execution) -> Executor:
         retries=how.retries,
         environment=how.environment,
         scratch=run_scratch(plan.local_tmp, folder.root),
-        gpus=gpus_for(plan),
+        gpus=gpus_for(plan, needing),
         share=how.share,
     )
 
@@ -216,7 +223,8 @@ def open_phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) 
     done = finished_units(plan, manifest, phase, folder)
     forget(folder, phase.name, done)
     _sweep_own(plan, manifest, folder, phase, done)
-    sizes = unit_sizes(manifest, phase, fingerprints)
+    layout = read_layout(plan, manifest, phase.output or "", folder) if phase.kind == "write" else None
+    sizes = unit_sizes(manifest, phase, fingerprints, layout)
     pending = {unit: size for unit, size in sizes.items() if unit not in done}
     return PhaseWork(len(fingerprints), len(done), pending, sum(sizes.values()))
 

@@ -1,7 +1,7 @@
 """Summaries: what the records of a finished phase come to, so that `curate status` need not read them all.
 
     done/<phase>/summary.json = {"plan", "manifest", "records": digests of the files that it was made from, "corpus",
-                                 "groups", "units", "done", "rows", "bytes", "quarantined", "counts", "encoders",
+                                 "shards", "groups", "units", "done", "rows", "bytes", "quarantined", "counts", "encoders",
                                  "files": {path: bytes at least}}
 
 It is written when a phase ends and believed as long as plan, manifest and records are byte for byte what they were, no unit
@@ -88,7 +88,7 @@ def write_summary(
         "manifest": digest_of(folder.manifest),
         "records": digest_of(folder.all_done(phase.name)),
     }
-    whole = {"corpus": corpus, "groups": len(manifest.groups)}
+    whole = {"corpus": corpus, "shards": len(manifest.shards), "groups": len(manifest.groups)}
     text = json.dumps({**made_from, **whole, **summary, "files": files}) + "\n"
     write_atomically(folder.summary(phase.name), text)
 
@@ -106,8 +106,8 @@ class Summaries:
         self._run = {"plan": digest_of(folder.plan), "manifest": digest_of(folder.manifest)}
         #: Fingerprint of the whole input, if a summary that holds has it.
         self.corpus: str | None = None
-        #: How many runs of shards it has (`Manifest.groups`), if a summary that holds says so.
-        self.groups: int | None = None
+        #: How many shards it has, and runs of them (`Manifest.groups`).
+        self.shards = self.groups = 0
 
     def of(self, phase: Phase) -> Summary | None:
         """That of a phase; None if there is none, or something has changed since."""
@@ -122,7 +122,7 @@ class Summaries:
             if any((sizes(self._folder.absolute(path)) or 0) < size for path, size in raw["files"].items()):
                 return None
             found = Summary(**{f.name: raw[f.name] for f in dataclasses.fields(Summary)})
-            self.corpus, self.groups = str(raw["corpus"]), int(raw["groups"])
+            self.corpus, self.shards, self.groups = str(raw["corpus"]), int(raw["shards"]), int(raw["groups"])
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
         return found

@@ -174,10 +174,9 @@ class _Reading:
             return _phase_state(phase, prints, finished(self._folder, phase.name, prints or {}, there))
         if corpus is not None and not self._folder.done_folder(phase.name).exists():
             assert self._summaries is not None
-            if phase.kind == "exchange":
-                return PhaseState(phase, Summary.of(self._summaries.groups, ()), dict)
-            if phase.kind == "reduce":
-                return PhaseState(phase, Summary.of(phase.partitions, ()), dict)
+            units = {"exchange": self._summaries.groups, "reduce": phase.partitions}
+            if phase.kind != "ingest":
+                return PhaseState(phase, Summary.of(units.get(phase.kind, self._summaries.shards), ()), dict)
         fingerprints = unit_fingerprints(self.plan, self.manifest, phase, self._folder)
         return _phase_state(phase, fingerprints, self._records(phase) if fingerprints is not None else {})
 

@@ -31,7 +31,7 @@ from filters.encoders.batches import Batch, Float32s
 from filters.encoders.encoder import Settings
 from filters.encoders.folder import CONFIG, unfit
 from filters.encoders.options import MOST_TOKENS, Revision, TransformersOptions
-from filters.encoders.torch_device import fetching, uploaded
+from filters.encoders.torch_device import begun, fetching, uploaded
 from filters.encoders.transformers import TransformersEncoder
 
 _KIND: Final = "ForSequenceClassification"
@@ -117,7 +117,9 @@ class Classifier(TransformersEncoder):
         tokens, mask = batch.padded(self.config.get("pad_token_id") or 0)
         with torch.inference_mode():
             given, here = uploaded(tokens, self._device), uploaded(mask, self._device)
-            return fetching(self._model(input_ids=given, attention_mask=here).logits.float())
+            start = begun(self._device)
+            values = self._model(input_ids=given, attention_mask=here).logits.float()
+            return fetching(values, start, self.meter)
 
 
 def ratings(values: npt.NDArray[Any], target: Target, *, sigmoid: bool = False) -> Rated:

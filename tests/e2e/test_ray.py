@@ -43,7 +43,7 @@ def ray_job(place: Place, undisturbed: Outputs, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_same_bytes_and_only_what_is_missing(ray_job: Job) -> None:
     """A worker is lost while it works, one between writing and committing; the whole run is killed, then continued."""
-    ray_job.killed(Fault("curate.core.counters:compact", KILL_SELF, r"^some.exchange"))
+    ray_job.killed(Fault("curate.core.compaction:compact", KILL_SELF, r"^some.exchange"))
     ray_job.finished(
         Fault(COMMIT, KILL_SELF, r"^some.write ", call=1),
         Fault("curate.running.task:Worker._work", KILL_SELF, r"^all.write 1 ", call=1),
@@ -142,7 +142,7 @@ def test_a_cluster_that_runs_already_loses_a_node(two_nodes: tuple[Job, int]) ->
     """Its nodes were started elsewhere, and relative paths mean what they mean where the run was started."""
     job, second = two_nodes
     (job.place / "bounds.yaml").write_text("default: {min_words: 0}\n")
-    lost = Fault("curate.core.counters:compact", f"kill -9 -{second}", r"^pass1", by="parent")
+    lost = Fault("curate.core.compaction:compact", f"kill -9 -{second}", r"^pass1", by="parent")
     result = job.run(lost)  # tasks of nodes that were started without faults note nothing down
     result.succeeded()
     assert len(list((job.run_folder / "logs").glob("worker-ray-*"))) >= 2, "the second node did nothing"

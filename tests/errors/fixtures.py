@@ -19,8 +19,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from curate import models_cli, stages
 from curate.commands.find_run import find_run
+from curate.config.execution import Slurm
 from curate.config.load import Loaded, load
-from curate.config.model import Slurm
 from curate.core.batch import DocBatch
 from curate.core.errors import system_error
 from curate.core.layout import RunFolder
