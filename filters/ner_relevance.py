@@ -43,7 +43,7 @@ from curate.core.batch import UNICODE, DocBatch
 from curate.core.columns import FAILED, REASONS, TEXT
 from curate.core.errors import CurateError, error
 from curate.core.libraries import library_files
-from curate.core.stage import Annotator, Context, Resources, Rule, StageConfig
+from curate.core.stage import Annotator, Context, Resources, Rule, StageConfig, Work
 from filters.encoders.cache import recipe_of, snapshot
 from filters.encoders.encoder import MOST_CHARACTERS, Encoder, checksum
 from filters.encoders.usem3 import Usem3
@@ -162,10 +162,15 @@ class NerRelevance(Annotator[NerRelevanceConfig]):
         assert self._vectors is not None
         self._counts.clear()
         self._vectors.begin()
+        self._vectors.worked()  # of a unit that was not finished
 
     def finish(self) -> Mapping[str, int]:
         assert self._vectors is not None
         return {name: n for name, n in (*self._counts.items(), *self._vectors.finish().items()) if n}
+
+    def worked(self) -> Mapping[str, Work]:
+        assert self._vectors is not None
+        return self._vectors.worked()
 
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
         assert self._vectors is not None
