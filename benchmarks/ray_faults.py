@@ -1,6 +1,6 @@
 """Faults on a local Ray with several worker processes: 300 tasks and more, and the same bytes after at most one more run.
 
-    python benchmarks/ray_faults.py [none worker task node] [--files 300] [--workers 3] [--scratch FOLDER]
+    python benchmarks/ray_faults.py [none worker task node] [--files 110] [--workers 3] [--scratch FOLDER]
 
     none     nothing happens
     worker   SIGKILL of a worker process at work
@@ -46,7 +46,7 @@ _HANGING = 600
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("faults", nargs="*", help="default: all")
-    parser.add_argument("--files", type=int, default=300)
+    parser.add_argument("--files", type=int, default=110, help="three phases do one unit a file")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--scratch", type=Path)
     given = parser.parse_args()

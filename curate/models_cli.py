@@ -8,6 +8,7 @@ Models are listed by registries, one in each package that loads some; a registry
 from __future__ import annotations
 
 import importlib
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,10 +17,12 @@ from typing import Final, Protocol
 
 import click
 
-from curate.core.errors import error
+from curate.core.errors import Problem, error
 from curate.core.models import Model, models_folder, pull, require
 from curate.core.suggest import did_you_mean, or_list
 
+#: How the names of configs end.
+CONFIGS: Final = (".yaml", ".yml")
 REGISTRIES: Final = ("lid.registry", "filters.registry")
 
 
@@ -55,7 +58,7 @@ def list_command() -> None:
 
 
 @models.command("pull")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME|CONFIG...")
 @click.option(
     "--from",
     "source",
@@ -65,16 +68,33 @@ def list_command() -> None:
 def pull_command(names: tuple[str, ...], source: Path | None) -> None:
     """Fetch models into the models folder and check them.
 
-    A model that is here and whole is not fetched again.
+    A model that is here and whole is not fetched again. CONFIG, a file that ends in .yaml, stands for the models that its
+    steps need: fetch them before tasks run where there is no network.
 
     \b
     Example: curate models pull lid.176.ftz
+    Example: curate models pull configs/web.yaml
     Example: curate models pull lid.176.bin --from ~/lid.176.bin
     """
     if source is not None and len(names) > 1:
         raise click.UsageError("--from takes one NAME")
     folder = models_folder()
-    for model in [part for name in names for part in find(name).parts()]:
+    configs = [Path(name) for name in names if Path(name).suffix in CONFIGS]
+    if configs and source is not None:
+        raise click.UsageError("--from takes one NAME")
+    for model in [find(name) for name in names if Path(name).suffix not in CONFIGS]:
+        _pull(model, folder, source)
+    fetched: set[str] = set()
+    for config in configs:
+        while missing := _missing(config, folder) - fetched:  # one fault of a step may hide another
+            for name in sorted(missing):
+                _pull(find(name), folder, None)
+            fetched |= missing
+        click.echo(f"every model that {config} needs is in {folder}")
+
+
+def _pull(wanted: Model, folder: Path, source: Path | None) -> None:
+    for model in wanted.parts():
         if model.path(folder).is_file():
             click.echo(f"{model.name} is here: {require(replace(model, others=()), folder)}")
             continue
@@ -84,6 +104,34 @@ def pull_command(names: tuple[str, ...], source: Path | None) -> None:
         click.echo(f"{model.name}: {model.path(folder)}")
         if model.sha256 is None:
             click.echo(f"  SHA-256 {checksum}, from now on the only one accepted")
+
+
+def _missing(config: Path, folder: Path) -> set[str]:
+    """Names of models that steps of a config need and that are not in the folder; E504 if one has to come in another way."""
+    from curate.config.load import load
+    from curate.core.errors import CurateError
+    from curate.core.stage import Context, Selector
+
+    known = registered()
+    loaded = load(config)
+    missing: set[str] = set()
+    faults: list[Problem] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        context = Context(models=folder, scratch=Path(scratch), words=loaded.config.words)
+        for step in loaded.config.steps:
+            instance = step.stage(step.options)
+            try:
+                if not isinstance(instance, Selector):
+                    instance.artifacts(context)
+            except CurateError as cause:
+                named = {str(p.context.get("model")) for p in cause.problems} & known.keys()
+                missing |= named
+                place = loaded.source.value(step.path)
+                if not named:
+                    faults += [replace(p, position=p.position or place) for p in cause.problems if p.code == "E504"]
+    if faults and not missing:
+        raise CurateError(faults)
+    return missing
 
 
 @models.command("path")

@@ -24,17 +24,9 @@ import curate.config.overrides  # noqa: E402  # after path or kernel cache is se
 import curate.core.expression  # noqa: E402  # after path or kernel cache is set
 from curate.cli import COMMANDS, cli  # noqa: E402  # after path or kernel cache is set
 from curate.commands.stages import describe_stage, type_text  # noqa: E402  # after path or kernel cache is set
-from curate.config.model import (  # noqa: E402  # after path or kernel cache is set
-    SIZE_SCHEMA,
-    ConfigFile,
-    Entry,
-    Execution,
-    Input,
-    Publish,
-    Slurm,
-    SlurmJobs,
-    StepEntry,
-)
+from curate.config.entry import SIZE_SCHEMA, Entry  # noqa: E402  # after path or kernel cache is set
+from curate.config.execution import Execution, Slurm, SlurmJobs  # noqa: E402  # after path or kernel cache is set
+from curate.config.model import ConfigFile, Input, Publish, StepEntry  # noqa: E402  # after path or kernel cache is set
 from curate.stages import names  # noqa: E402  # after path or kernel cache is set
 
 GENERATED_BY: Final = (
@@ -123,6 +115,8 @@ EXAMPLES: Final[dict[str, dict[str, str]]] = {
         "time": "time: 4:00:00",
         "memory": "memory: 4GB",
         "cpus": "cpus: 2",
+        "workers": "workers: 4",
+        "units_per_task": "units_per_task: 8",
         "max_tasks": "max_tasks: 1000",
         "max_running": "max_running: 200",
         "warning": "warning: 300",

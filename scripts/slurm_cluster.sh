@@ -5,7 +5,7 @@
 #   scripts/slurm_cluster.sh status   what runs; exit 0 if all of it does, 3 if not
 #   scripts/slurm_cluster.sh down     cancel the jobs and stop what `up` started, nothing else
 #
-# Nodes cpu1, cpu2, cpu3 in partition `cpu` and gpu1 in `gpu`, whose GPU is a pretence: a device file that Slurm counts. Each
+# Nodes cpu1, cpu2, cpu3 in partition `cpu` and gpu1 in `gpu`, whose two GPUs are a pretence: files that Slurm counts. Each
 # node is a slurmd on this host (Debian builds with --enable-multiple-slurmd) with a port, a spool and a temporary folder
 # ($TMPDIR of its jobs) of its own. All daemons listen on loopback. Everything lies below CURATE_SLURM_ROOT
 # (/var/lib/curate-slurm); CURATE_SLURM_PORT (26817) is the first of six ports, CURATE_SLURM_MAX_ARRAY (1001) the cluster's
@@ -118,8 +118,8 @@ CONF
         number=$((number + 1))
         local gres=""
         if [[ $node == gpu* ]]; then
-            gres=" Gres=gpu:1"
-            echo "NodeName=$node Name=gpu File=$root/gpu/nvidia0" >>"$1/gres.conf"
+            gres=" Gres=gpu:2"
+            echo "NodeName=$node Name=gpu File=$root/gpu/nvidia[0-1]" >>"$1/gres.conf"
         fi
         echo "NodeName=$node NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$((port + number)) CPUs=$cpus" \
             "RealMemory=$memory$gres State=UNKNOWN" >>"$1/slurm.conf"
@@ -138,7 +138,9 @@ configure() {
     install -d "$root" "$root/run" "$root/log" "$root/state" "$root/spool" "$root/gpu" "$root/tmp"
     install -d -m 700 "$root/munge"
     for node in "${nodes[@]}"; do install -d "$root/spool/$node"; install -d -m 1777 "$root/tmp/$node"; done
-    [[ -e $root/gpu/nvidia0 ]] || mknod "$root/gpu/nvidia0" c 1 3 2>/dev/null || : >"$root/gpu/nvidia0"
+    for file in "$root"/gpu/nvidia{0,1}; do
+        [[ -e $file ]] || mknod "$file" c 1 3 2>/dev/null || : >"$file"
+    done
     # a key and a socket of its own: a munge of the machine is left alone
     [[ -s $root/munge/key ]] || (umask 077; head -c 1024 /dev/urandom >"$root/munge/key")
     draft=$(mktemp -d)

@@ -67,7 +67,7 @@ def command(
     from curate.planning.session import Request
     from curate.running.driver import run_config, submit_config
 
-    request = Request(config, overrides, run_dir, update, force)
+    request = Request(config, overrides, run_dir, update, force, here=place == "local")
     if place == "slurm":
         if workers is not None or threads is not None:
             raise click.UsageError(

@@ -23,7 +23,9 @@ from pydantic import BaseModel
 from curate import stages
 from curate.config import environment, overrides, yaml_source
 from curate.config.best import without_top
-from curate.config.model import NAME, ConfigFile, Execution, Input, Publish, StepEntry, written_out
+from curate.config.entry import NAME
+from curate.config.execution import Execution
+from curate.config.model import ConfigFile, Input, Publish, StepEntry, written_out
 from curate.config.validation import in_order, validate
 from curate.config.yaml_source import KeyPath, Source
 from curate.core.batch import Words

@@ -73,6 +73,7 @@ def require(model: Model, folder: Path) -> Path:
             f"model '{model.name}' is not in {folder}",
             help=f"run: curate models pull {model.name}",
             file=str(path),
+            model=model.name,
         )
     expected = _expected(model, path)
     if expected is not None:

@@ -111,6 +111,8 @@ class LocalExecutor:
     """Runs phases with `workers` processes of `threads` threads. Use as a context manager: leaving it ends them.
 
     gpus: that phases which need some may share, one worker for as many as it takes, which sees no other.
+    stop: asked before a unit is begun; once it says yes, units in hand are finished and the rest is left.
+    label: begins the names of the workers' logs.
     share: what units that are fewer than workers may use more of; None: every unit has just `threads`.
     scratch: a folder for the workers' scratch files, of this run alone. A killed worker leaves its files there, so it is
     emptied at the start and removed at the end; the run's lock must be held.
@@ -128,6 +130,8 @@ class LocalExecutor:
         scratch: Path,
         gpus: Gpus = Gpus(),  # noqa: B008  # a tuple: nobody changes it
         share: Share | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        label: str = "worker",
     ) -> None:
         self._root = root
         self._logs = logs
@@ -138,6 +142,8 @@ class LocalExecutor:
         self._environment = dict(environment)
         self._scratch = scratch
         self._gpus = gpus
+        self._stop = stop
+        self._label = label
         self._most = workers
         self._selector = selectors.DefaultSelector()
         self._processes: list[_Process] = []
@@ -164,6 +170,12 @@ class LocalExecutor:
         waiting = deque((number, deque(units)) for number, units in enumerate(tasks))
         attempts: dict[int, int] = {}
         while waiting or any(p.unit is not None or p.todo for p in self._processes):
+            if self._stop():
+                waiting.clear()
+                for worker in self._processes:
+                    worker.todo.clear()
+                if all(p.unit is None for p in self._processes):
+                    return
             self._fill(waiting)
             for worker in list(self._processes):
                 self._feed(phase.name, worker, waiting)
@@ -183,7 +195,7 @@ class LocalExecutor:
 
     def _start(self, number: int) -> None:
         self._logs.mkdir(parents=True, exist_ok=True)
-        log = self._logs / f"worker-{os.getpid()}-{self._started}.log"
+        log = self._logs / f"{self._label}-{os.getpid()}-{self._started}.log"
         self._started += 1
         threads = str(self._threads)
         limits = {**dict.fromkeys(THREAD_LIMITS, threads), **ALLOCATOR, **self._gpus.environment(number)}

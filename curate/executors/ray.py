@@ -327,7 +327,7 @@ def _connected(address: str | None) -> Any:
                     _node_ip_address="127.0.0.1",
                     **quiet,
                 )
-    except (OSError, ValueError, RuntimeError) as cause:
+    except Exception as cause:  # Ray raises bare ones too, such as when a node is too slow to start
         raise error(
             "E520",
             f"the Ray cluster at {address or 'this machine'} cannot be reached: {_first_line(cause)}",

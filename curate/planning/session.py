@@ -21,13 +21,14 @@ from curate.planning.preview import files_at_once
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line says about a run."""
+    """What the command line says about a run. here: whether the work is done on this machine."""
 
     config: Path
     overrides: tuple[str, ...] = ()
     run_dir: Place | None = None
     update: bool = False
     force: bool = False
+    here: bool = True
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def prepare(request: Request) -> Session:
         _check_forgettable(folder)
     previous = None if request.force else read_manifest(folder)
     compiled = compile_run(loaded, folder, previous=previous, update=request.update)
-    _check_scratch(compiled.plan)
+    if request.here:
+        _check_scratch(compiled.plan)
     _check_files(loaded, compiled)
     return Session(loaded, folder, compiled, previous)
 

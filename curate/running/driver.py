@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from curate.config.model import Execution as ExecutionConfig
+from curate.config.execution import Execution as ExecutionConfig
 from curate.core.errors import CurateError, error, system_error
 from curate.core.layout import RunFolder
 from curate.core.plan import Plan

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from curate.config.model import RayCluster
+from curate.config.execution import RayCluster
 from curate.core.commit import Done, consume, forget, write_atomically
 from curate.core.compaction import compact, read_counters
 from curate.core.errors import CurateError, error

@@ -13,11 +13,11 @@ import resource
 import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 
@@ -54,6 +54,8 @@ from curate.running.units import run_ingest, run_reduce
 from curate.running.workspace import Report, UnitResult, Workspace
 from curate.stages import load as load_stage
 
+T = TypeVar("T")
+
 
 #: Seconds after which records are read again, when a file that they name is gone.
 _PAUSES: Final = (0.05, 0.3)
@@ -66,6 +68,22 @@ def _allowed_files() -> int:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted
+
+
+#: Seconds for which NFS may show another node's folder as it was (acdirmax), and between two looks.
+ATTRIBUTES: Final = 65.0
+_PAUSE: Final = 3.0
+
+
+def _state(path: Place) -> tuple[int, int] | None:
+    """What changes when a file is replaced; None if there is none, or it is an object."""
+    if not isinstance(path, Path):
+        return None
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def scratch_base(local_tmp: str | None) -> Path:
@@ -104,9 +122,14 @@ def _placed(plan: Plan, step_plan: StepPlan, step: AnyStep | Job[Any]) -> AnySte
 
 
 class Worker:
-    """Does units of one run. threads: that batches of a pass are worked in. scratch: where its scratch folder goes."""
+    """Does units of one run. threads: that batches of a pass are worked in. scratch: where its scratch folder goes.
+    patience: seconds to wait for files of earlier phases, which another node wrote.
+    """
 
-    def __init__(self, root: Place, *, threads: int = 1, scratch: Path | None = None) -> None:
+    def __init__(
+        self, root: Place, *, threads: int = 1, scratch: Path | None = None, patience: float = 0.0
+    ) -> None:
+        self._patience = patience
         self.plan, self.manifest = load_run(root)
         check_version(self.plan, root)
         self._threads = threads
@@ -116,6 +139,7 @@ class Worker:
         self._done: dict[str, dict[int, Done]] = {}
         self._layouts: dict[str, FileLayout] = {}
         self._fingerprints: dict[str, dict[int, str]] = {}
+        self._merged: dict[str, tuple[int, int] | None] = {}
         self._open_files = _allowed_files() // 2
         self._at = ""
         self._exchange: OrderedDict[tuple[str, int, str], ExchangeReader] = OrderedDict()
@@ -161,6 +185,7 @@ class Worker:
             self._exchange.clear()  # files that were consumed keep their disk space as long as somebody has them open
             self._at = phase_name
         fingerprints = self._fingerprints_of(phase)
+        self._merged.setdefault(phase_name, _state(self.folder.all_done(phase_name)))
         committed = []
         for unit in units:
             try:
@@ -178,7 +203,7 @@ class Worker:
     def _fingerprints_of(self, phase: Phase) -> dict[int, str]:
         """Every unit's fingerprint; they cannot change while a phase runs."""
         if phase.name not in self._fingerprints:
-            found = unit_fingerprints(self.plan, self.manifest, phase, self.folder)
+            found = self._look(lambda: unit_fingerprints(self.plan, self.manifest, phase, self.folder))
             if found is None:
                 raise error("R303", f"phase {phase.name} cannot start: its rows have not been counted yet")
             self._fingerprints[phase.name] = found
@@ -229,14 +254,23 @@ class Worker:
             facts={**result.facts, "quarantined": quarantine.rows},
         )
         if write_done(self.folder, phase.name, done):
-            return done
-        if unit not in finished_units(self.plan, self.manifest, phase, self.folder):
+            if not self._ended_without(phase, done):
+                return done
+            self.folder.done(phase.name, unit, fingerprint).unlink(missing_ok=True)
+        elif unit not in finished_units(self.plan, self.manifest, phase, self.folder):
             # The other attempt's outputs are gone (a run that was starting took them for debris): ours count.
             self.folder.done(phase.name, unit, fingerprint).unlink(missing_ok=True)
             if write_done(self.folder, phase.name, done):
                 return done
         remove_outputs(self.folder, done)
         return None
+
+    def _ended_without(self, phase: Phase, done: Done) -> bool:
+        """Whether the phase has ended with another attempt at the unit while this one worked: on a node that was given up."""
+        if _state(self.folder.all_done(phase.name)) == self._merged[phase.name]:
+            return False
+        counts = finished_units(self.plan, self.manifest, phase, self.folder).get(done.unit)
+        return counts is not None and counts.attempt != done.attempt
 
     def _work(
         self, phase: Phase, unit: int, attempt: str, quarantine: Quarantine, report: Report
@@ -329,15 +363,25 @@ class Worker:
         readers = (self._open_exchange(reduced.name, unit) for unit in sorted(self._finished(reduced.name)))
         return found_records(readers, shard)
 
+    def _look(self, look: Callable[[], T | None]) -> T | None:
+        """What `look` sees, as soon as it sees something and as long as patience lasts, at the second look in any case."""
+        until = time.monotonic() + max(self._patience, _PAUSES[-1])
+        while (found := look()) is None and time.monotonic() < until:
+            time.sleep(_PAUSE if self._patience else _PAUSES[-1])
+        return found
+
     def _finished(self, phase_name: str) -> Mapping[int, Done]:
         if phase_name not in self._done:
             phase = self.plan.phase(phase_name)
-            done = finished_units(self.plan, self.manifest, phase, self.folder)
             units = len(self._fingerprints_of(phase))
-            if len(done) < units:  # a network file system may show an older listing for a moment
-                time.sleep(_PAUSES[-1])
+            done: dict[int, Done] = {}
+
+            def finished() -> bool | None:
+                nonlocal done
                 done = finished_units(self.plan, self.manifest, phase, self.folder)
-            if len(done) < units:
+                return True if len(done) >= units else None
+
+            if not self._look(finished):
                 raise error(
                     "R303",
                     f"phase {phase_name} is not finished ({len(done)} of {units} units), and this phase reads what it wrote",
@@ -348,7 +392,7 @@ class Worker:
 
     def _layout(self, output: str) -> FileLayout:
         if output not in self._layouts:
-            layout = read_layout(self.plan, self.manifest, output, self.folder)
+            layout = self._look(lambda: read_layout(self.plan, self.manifest, output, self.folder))
             if layout is None:
                 raise error("R306", f"the arrangement of output '{output}' is missing", help="run again")
             self._layouts[output] = layout

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from curate.cli import cli
-from curate.config.model import SlurmJobs
+from curate.config.execution import SlurmJobs
 from curate.core.errors import CurateError
 from curate.core.layout import RunFolder
 from curate.executors.slurm.advance import needs_of

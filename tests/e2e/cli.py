@@ -1,8 +1,8 @@
 """The real command line in a folder of its own: `Place` holds inputs, configs, runs and outputs of one test.
 
-Every command that writes runs as a process group of its own, so a test can see that nothing of it is left, and no command
-may ever show a traceback. Commands that only read are called in this process: a new one takes longer to start than to answer.
-`tests/runtime/test_cli.py` has those as processes.
+Commands with faults, an environment, a prefix or a cluster are process groups of their own; the others are called in this
+process, as each new one takes a second to begin (`tests/runtime/test_cli.py` has them as processes). Workers are processes
+always. Nothing may be left of either at the end, and no command may ever show a traceback.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,8 +30,8 @@ from curate.cli import main
 CURATE: Final = str(Path(sys.executable).with_name("curate"))
 _INJECTED: Final = str(Path(__file__).with_name("injected"))
 _SECONDS: Final = 240
-#: Commands that change nothing.
-_READING: Final = ("check", "dedup", "explain", "inspect", "logs", "plan", "report", "status")
+#: Commands that can be called in this process.
+_INSIDE: Final = ("check", "dedup", "explain", "inspect", "logs", "plan", "report", "run", "status")
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,9 @@ class Place:
         prefix: Sequence[str] = (),
     ) -> Result:
         """Run a command to its end. prefix: a command that runs it, such as `setpriv`."""
-        if arguments[0] in _READING and not (faults or environment or prefix):
-            return self._answer(*map(str, arguments))
+        alone = faults or environment or prefix or "--on" in arguments
+        if arguments[0] in _INSIDE and not alone:
+            return self._called(*map(str, arguments))
         process = self.start(*arguments, faults=faults, environment=environment, prefix=prefix)
         try:
             out, err = process.communicate(timeout=_SECONDS)
@@ -151,13 +153,15 @@ class Place:
         given = arguments if arguments and str(arguments[0]).endswith(".yaml") else ("job.yaml", *arguments)
         return self.curate("run", *given, "--workers", str(workers), faults=faults, **options)
 
-    def _answer(self, *arguments: str) -> Result:
+    def _called(self, *arguments: str) -> Result:
         """What `curate` does as a program, in this process."""
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
         code = 0
+        before = set(_descendants())
         with (
             chdir(self.root),
             patch.dict(os.environ, self._variables),
+            patch.object(tempfile, "tempdir", None),
             patch.object(sys, "argv", [CURATE, *arguments]),
             redirect_stdout(out),
             redirect_stderr(err),
@@ -168,6 +172,8 @@ class Place:
                 code = end.code if isinstance(end.code, int) else int(end.code is not None)
             out.flush()
             err.flush()
+        left = _after_a_while(lambda: [p for p in _descendants() if p not in before])
+        assert not left, f"processes are left: {left}"
         return Result(code, *(file.buffer.getvalue().decode() for file in (out, err)))
 
     def report(self, run: str = "job") -> dict[str, Any]:
@@ -209,17 +215,35 @@ class Template:
         return self.place
 
 
-def orphans(group: int, lingering: tuple[str, ...] = (), patience: float = 5) -> list[str]:
+def orphans(group: int, lingering: tuple[str, ...] = ()) -> list[str]:
     """Processes of a group that are still there after its leader has ended."""
-    deadline = time.monotonic() + patience
-    while True:
-        left = [
+    return _after_a_while(
+        lambda: [
             p
             for p in psutil.process_iter(["name", "status"])
             if _in_group(p, group) and p.info["name"] not in lingering
         ]
-        if not left or time.monotonic() > deadline:
-            return [str(p) for p in left]
+    )
+
+
+def _descendants() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children(recursive=True) if _alive(p)]
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _after_a_while(left: Callable[[], list[psutil.Process]], patience: float = 5) -> list[str]:
+    """The processes that do not go away."""
+    deadline = time.monotonic() + patience
+    while True:
+        found = left()
+        if not found or time.monotonic() > deadline:
+            return [str(p) for p in found]
         time.sleep(0.05)
 
 

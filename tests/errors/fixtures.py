@@ -20,7 +20,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from curate import models_cli, stages
 from curate.commands.find_run import find_run
 from curate.config.load import Loaded, load
-from curate.config.model import Slurm
+from curate.config.execution import Slurm
 from curate.core.batch import DocBatch
 from curate.core.lease import probe
 from curate.core.objects import ObjectPath

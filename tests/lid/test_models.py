@@ -244,6 +244,31 @@ def test_a_model_of_several_files_is_pulled_as_a_folder(folder: Path, tmp_path: 
     assert code_of(run("path", name)) == "E505"
 
 
+def test_a_config_stands_for_the_models_of_its_steps(
+    folder: Path, model: LidModel, tmp_path: Path
+) -> None:
+    config = tmp_path / "job.yaml"
+    steps = "[{use: lid.fasttext, model: tiny}, {use: lid.fasttext, as: two, model: tiny}, {select: two__prob > 0.5}]"
+    config.write_text(f"input: {{path: none.jsonl}}\nsteps: {steps}\n")
+    fetched = run("pull", str(config))
+    assert fetched.exit_code == 0, fetched.output
+    assert (folder / "tiny.bin").read_bytes() == CONTENT
+    again = run("pull", str(config)).output
+    assert again == f"every model that {config} needs is in {folder}\n"
+
+
+def test_what_cannot_be_fetched_by_name_says_how_at_its_line(folder: Path, tmp_path: Path) -> None:
+    config = tmp_path / "job.yaml"
+    encoder = "{use: filters.quality, encoder: {use: onnx, model: org/name, revision: " + "a" * 40 + "}}"
+    config.write_text(f"input: {{path: none.jsonl}}\nsteps:\n  - {encoder}\n")
+    result = run("pull", str(config))
+    assert code_of(result) == "E504"
+    assert "hf download org/name --revision aaaa" in help_of(result)
+    assert isinstance(result.exception, CurateError)
+    assert result.exception.problems[0].position is not None
+    assert result.exception.problems[0].position.line == 3
+
+
 def test_names_are_checked_before_anything_is_fetched(folder: Path, model: LidModel) -> None:
     result = run("pull", "tiny", "tinny")
     assert code_of(result) == "C207"

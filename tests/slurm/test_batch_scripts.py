@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from curate.config.load import load_source
-from curate.config.model import Slurm, SlurmJobs
+from curate.config.execution import Slurm, SlurmJobs
 from curate.config.yaml_source import parse
 from curate.core.errors import CurateError
+from curate.core.layout import RunFolder
 from curate.executors.slurm.advance import chunks
 from curate.executors.slurm.script import Place, advance_script, array_script
+from curate.executors.slurm.state import job_name
 
 PLACE = Place("/runs/my 5% web", "/my work", "web", "web.0123456789", "/runs/my 5% web")
 
@@ -80,6 +84,56 @@ def test_the_job_after_an_array_waits_for_all_of_it_and_is_small() -> None:
     assert not any("gres" in option or "array" in option for option in asked)
 
 
+@pytest.mark.parametrize(
+    ("section", "gpus", "expected"),
+    [
+        ({"workers": 4, "cpus": 8}, 1, ("--gres=gpu:4", "--cpus-per-task=32", "--mem=27085M")),
+        ({"gres": "gpu:a100:4", "cpus": 2}, 1, ("--gres=gpu:a100:4", "--cpus-per-task=8", "--mem=20218M")),
+        ({"gres": "gpu:4", "memory": "20GB"}, 2, ("--gres=gpu:4", "--cpus-per-task=2", "--mem=19074M")),
+        ({"gres": "gpu:h100,nvme:1"}, 1, ("--gres=gpu:h100,nvme:1", "--cpus-per-task=1", "--mem=4769M")),
+        ({"workers": 2}, 0, ("--cpus-per-task=2", "--mem=9537M")),
+    ],
+)
+def test_a_task_asks_for_all_of_its_workers(
+    section: dict[str, Any], gpus: int, expected: tuple[str, ...]
+) -> None:
+    needs = {"memory_gb": 4.0, "gpus": float(gpus)}
+    asked = array(jobs(**section), needs)
+    assert {o for o in asked if o.startswith(("--gres", "--cpus", "--mem"))} == set(expected)
+    workers = int(expected[-2].rpartition("=")[2]) // section.get("cpus", 1)
+    script = array_script(PLACE, jobs(**section), "pass1", needs, "pass1-0.json", 0, 3)
+    assert f"--workers {workers} --gpus {gpus} --threads {section.get('cpus', 1)}" in script
+
+
+def test_a_throttle_holds_over_chunks() -> None:
+    def script(before: str | None) -> str:
+        return array_script(PLACE, jobs(max_running=7), "pass1", {}, "t.json", 5, 3, before)
+
+    assert "--dependency=afterany:41" in options(script("41"))
+    assert not any("--dependency" in option for option in options(script(None)))
+
+
+def test_the_job_between_phases_is_outside_the_container() -> None:
+    section = jobs(container=["apptainer", "exec", "x.sif"], python="/opt/inside/python")
+    for again in (False, True):
+        script = advance_script(PLACE, section, "pass1", ["7"], again=again)
+        assert f"exec {sys.executable} -m" in script
+        assert "x.sif" not in script
+        assert ("--again" in script, "--dependency=afterany:7" in script) == (again, again)
+
+
+def test_jobs_of_a_run_have_one_name_whatever_its_folder_is_called(tmp_path: Path) -> None:
+    root = tmp_path / "a, b" / "web,x y"
+    root.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(root.parent)
+    names = {
+        job_name(RunFolder(path))
+        for path in (root, tmp_path / "link/web,x y", root / "../web,x y", root / "../../link/web,x y")
+    }
+    assert len(names) == 1
+    assert re.fullmatch(r"web_x_y\.[0-9a-f]{10}", names.pop())
+
+
 def test_a_section_goes_over_what_is_common() -> None:
     slurm = Slurm.model_validate(
         {
@@ -98,6 +152,7 @@ def test_a_section_goes_over_what_is_common() -> None:
         ("args: [--array=0-9]", "--array is decided by the run", 4),
         ("time: soon", "a time limit is written like", 4),
         ("partion: cpu", "unknown key 'partion'", 4),
+        ("time: '2:00', warning: 120", "the time limit 2:00 is 120 s, and tasks are warned 120 s before it", 4),
         ("cpus: 0", "must be greater than or equal to 1", 4),
     ],
 )
@@ -142,6 +197,16 @@ def test_setup_and_container_come_before_the_work(tmp_path: Path) -> None:
     assert (done.returncode, list(tmp_path.glob("curate-*"))) == (0, [])  # scratch is removed
 
 
+def test_scratch_in_local_tmp_goes_too_and_a_strange_tmpdir_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "local").mkdir()
+    python = interpreter(
+        tmp_path, f'mkdir {tmp_path}/local/mine; echo {tmp_path}/local/mine > "$8/local_tmp"; echo "$TMPDIR"'
+    )
+    done = shell(tmp_path, jobs(python=python, setup=["set -eu"]), TMPDIR="/not/on/this/node")
+    assert (done.returncode, done.stdout) == (0, "/tmp\n")
+    assert list((tmp_path / "local").iterdir()) == []
+
+
 @pytest.mark.parametrize(("status", "asked"), [(0, False), (1, False), (75, True), (137, True)])
 def test_what_ends_otherwise_is_asked_about(tmp_path: Path, status: int, asked: bool) -> None:
     python = interpreter(tmp_path, f'if [ "$3" = ended ]; then echo "$@"; exit 9; fi\nexit {status}')
@@ -156,7 +221,7 @@ def test_the_warning_reaches_the_work_and_the_shell_waits_for_it(tmp_path: Path)
         'if [ "$3" = ended ]; then echo "$@"; exit 0; fi\n'
         "trap 'warned=1' USR1\nkill -USR1 $PPID\nwhile [ -z \"$warned\" ]; do sleep 0.05; done\nsleep 0.3\nexit 75",
     )
-    done = shell(tmp_path, jobs(python=python, warning=30))
+    done = shell(tmp_path, jobs(python=python, warning=30, setup=["set -e"]))
     assert done.returncode == 0
     assert done.stdout.endswith("--status 75 --late\n")
 

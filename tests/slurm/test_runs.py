@@ -69,7 +69,8 @@ def test_the_bytes_of_a_local_run_and_nothing_twice(cluster: Cluster, tmp_path: 
     expected = reference(tmp_path / "local", SHUFFLED, 7)
     place = place_with(tmp_path / "work", SHUFFLED, 7)
     units = tmp_path / "units.txt"
-    slow = Fault(UNIT, "sleep 1.5", matching="pass1", call=0, by="worker")
+    gate = tmp_path / "gate"
+    slow = Fault(UNIT, f"until [ -e {gate} ]; do sleep 0.1; done", matching="pass1", call=0, by="worker")
     log = Fault(UNIT, f"log {units}", call=0, by="worker")
     on_slurm(place, "--tasks", str(MAX_ARRAY + 1), faults=(slow, log)).succeeded()
     queued = jobs_on(cluster, place)
@@ -85,7 +86,16 @@ def test_the_bytes_of_a_local_run_and_nothing_twice(cluster: Cluster, tmp_path: 
     place.run().failed_with("R302", exit_code=1)
     on_slurm(place, "--set", "steps.young.select=n > 2").failed_with("R302", exit_code=1)
 
-    joined = on_slurm(place, "--wait")  # joins: what is queued goes on, nothing is submitted beside it
+    elsewhere = place.curate("status", "../work/runs/job", "--json")  # by whatever name the folder is called
+    assert elsewhere.json["queue"]["jobs"] == sorted(queued, key=int)
+
+    lost = submission(place)["advance"]
+    cluster.ask("scancel", lost)  # the job that would go on: another takes its place
+    on_slurm(place, faults=(log,)).succeeded()  # joins: what is queued goes on, nothing is submitted beside it
+    assert jobs_on(cluster, place) == {*arrays, submission(place)["advance"]}
+    assert submission(place)["advance"] != lost
+    gate.touch()
+    joined = on_slurm(place, "--wait")
     joined.succeeded()
     assert "the books balance" in joined.out
     assert published(place / "out/all") == expected

@@ -6,24 +6,26 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from curate.config.model import SlurmJobs
+from curate.config.execution import SlurmJobs
 from curate.core.commit import write_atomically
-from curate.core.errors import error
+from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Phase, Plan, even_tasks, pack
 from curate.executors.slurm import client
-from curate.executors.slurm.script import Place, advance_script, array_script
+from curate.executors.slurm.script import Place, advance_script, array_script, workers_of
 from curate.executors.slurm.state import (
     Array,
     Estimate,
     Settings,
     Submission,
     job_name,
+    forget_submission,
     place,
     write_submission,
     write_tasks,
@@ -31,13 +33,13 @@ from curate.executors.slurm.state import (
 from curate.planning.fingerprints import finished_units, unit_fingerprints
 from curate.running.locks import locked_outputs
 from curate.running.run import PhaseWork, close_phase, is_needless, open_phase, publish
-from curate.running.task import Worker
+from curate.running.task import ATTRIBUTES, Worker
 
 #: Units of a task where one takes milliseconds. As many are done at once, without a wait in the queue.
 _SMALL: Final[Mapping[str, int]] = {"count": 64}
 
-#: Seconds for which NFS may show another node's folder as it was (acdirmax), and between two looks.
-_ATTRIBUTES, _PAUSE = 65.0, 3.0
+#: Seconds between two looks at what this node does not see yet.
+_PAUSE: Final = 3.0
 
 
 def advance(
@@ -48,7 +50,7 @@ def advance(
     after: the phase whose tasks have all ended well; R306 if a unit of it is pending all the same. E523 if Slurm refuses.
     """
     if after is not None:
-        _await_units(plan, manifest, folder, plan.phase(after))
+        _await_phases(plan, manifest, folder, after)
     with locked_outputs(plan):
         for phase in plan.phases:
             if is_needless(plan, manifest, folder, phase):
@@ -62,29 +64,37 @@ def advance(
             close_phase(plan, manifest, folder, phase, worked=bool(pending) or phase.name == after)
             if phase.kind == "write":
                 publish(plan, manifest, folder, phase)
+    forget_submission(folder)
     return None
 
 
-def _await_units(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> None:
-    """Wait until this node sees every done-file of a phase whose tasks have ended well; R306 if it does not.
+def _await_phases(plan: Plan, manifest: Manifest, folder: RunFolder, last: str) -> None:
+    """Wait until this node sees every done-file of the phases up to one whose tasks have ended well; R306 if it does not.
 
     It must be waited for before anything is tidied: files of a unit whose done-file is not seen would be taken for debris.
     """
-    until = time.monotonic() + _ATTRIBUTES
-    while True:
-        fingerprints = unit_fingerprints(plan, manifest, phase, folder) or {}
-        missing = sorted(set(fingerprints) - set(finished_units(plan, manifest, phase, folder)))
-        if not missing:
-            return
-        if time.monotonic() > until:
-            raise error(
-                "R306",
-                f"phase {phase.name} ended without unit {missing[0]}: its outputs are missing or have another size",
-                help="run again: missing units are computed anew",
-                phase=phase.name,
-                unit=missing[0],
-            )
-        time.sleep(_PAUSE)
+    until = time.monotonic() + ATTRIBUTES
+    for phase in plan.phases[: plan.phases.index(plan.phase(last)) + 1]:
+        while (unit := _missing(plan, manifest, folder, phase)) is not None:
+            if time.monotonic() > until:
+                raise error(
+                    "R306",
+                    f"phase {phase.name} ended without unit {unit}: its outputs are missing or have another size",
+                    help="run again: missing units are computed anew",
+                    phase=phase.name,
+                    unit=unit,
+                )
+            time.sleep(_PAUSE)
+
+
+def _missing(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> int | None:
+    """The first unit of a phase that is not done as this node sees it."""
+    if is_needless(plan, manifest, folder, phase):
+        return None
+    fingerprints = unit_fingerprints(plan, manifest, phase, folder)
+    if fingerprints is None:
+        return 0
+    return min(fingerprints.keys() - finished_units(plan, manifest, phase, folder).keys(), default=None)
 
 
 def _do_here(folder: RunFolder, phase: Phase, pending: Mapping[int, int]) -> None:
@@ -102,9 +112,31 @@ def section_of(phase: Phase) -> Literal["cpu", "gpu"]:
 
 
 def _submit(plan: Plan, folder: RunFolder, phase: Phase, settings: Settings, work: PhaseWork) -> Submission:
-    """One array over exactly the pending units, in chunks where the cluster's limit asks for it, and the job after it."""
+    """One array over exactly the pending units, in chunks where the cluster's limit asks for it, and the job after it.
+
+    Where fewer jobs may be submitted than there are tasks, tasks have more units.
+    """
     jobs = settings.slurm.section(section_of(phase))
-    tasks = pack(work.pending, _number_of_tasks(phase, jobs, settings, work.pending))
+    number = min(len(work.pending), _number_of_tasks(phase, jobs, settings, work.pending))
+    while True:
+        try:
+            submission = _submit_tasks(plan, folder, phase, settings, work, number)
+        except CurateError as cause:
+            if number == 1 or not client.is_submit_limit(cause):
+                raise
+            print(f"{cause.problems[0].message}: {number} tasks are too many", file=sys.stderr, flush=True)
+            number //= 2
+        else:
+            write_submission(folder, submission)
+            return submission
+
+
+def _submit_tasks(
+    plan: Plan, folder: RunFolder, phase: Phase, settings: Settings, work: PhaseWork, number: int
+) -> Submission:
+    """Divide the pending units into so many tasks and submit them; all or nothing."""
+    jobs = settings.slurm.section(section_of(phase))
+    tasks = pack(work.pending, number)
     name = write_tasks(folder, phase.name, tasks)
     at = Place(str(folder.root), os.getcwd(), plan.name, job_name(folder), str(folder.beside))
     longest = max(sum(work.pending[unit] for unit in task) for task in tasks)
@@ -113,7 +145,8 @@ def _submit(plan: Plan, folder: RunFolder, phase: Phase, settings: Settings, wor
     arrays: list[Array] = []
     try:
         for first, count in chunks(len(tasks), client.max_array_size()):
-            script = array_script(at, jobs, phase.name, needs, name, first, count)
+            before = arrays[-1].job if arrays and jobs.max_running is not None else None
+            script = array_script(at, jobs, phase.name, needs, name, first, count, before)
             if first == 0:
                 write_atomically(place(folder) / f"{phase.name}.sh", script)
             arrays.append(Array(client.submit(script), first, count))
@@ -122,33 +155,34 @@ def _submit(plan: Plan, folder: RunFolder, phase: Phase, settings: Settings, wor
     except BaseException:
         client.cancel(a.job for a in arrays)
         raise
-    submission = Submission(phase.name, name, tuple(arrays), job)
-    write_submission(folder, submission)
-    return submission
+    return Submission(phase.name, name, tuple(arrays), job)
 
 
 def needs_of(phase: Phase, jobs: SlurmJobs, estimate: Estimate | None, share: float) -> dict[str, float]:
     """What a task asks for beside what the config says. share: of the phase's bytes that its longest task has.
 
-    Time is three times what the task should take on one CPU less well fed than the one measured, and ten minutes.
+    Time is three times what the task should take, on CPUs less well fed than the one measured, and ten minutes. Only passes
+    have several threads, and GPUs do not get faster by them.
     """
     needs = dict(phase.resources)
     if estimate is not None:
-        seconds = estimate.start + share * estimate.seconds / max(1, jobs.cpus or 1)
+        threads = (jobs.cpus or 1) if phase.kind == "pass" else 1
+        seconds = estimate.start + share * (estimate.gpu + estimate.cpu / threads)
         needs["minutes"] = 10 + math.ceil(3 * seconds / 60)
         needs["peak_bytes"] = estimate.memory
     return needs
 
 
-def _number_of_tasks(
-    phase: Phase, jobs: SlurmJobs, settings: Settings, pending: Mapping[int, int]
-) -> int:
-    """`--tasks`, else `max_tasks`, else one for each unit, or for as many units as are worth a process: by their time, or
-    because one unit takes as long as they together.
+def _number_of_tasks(phase: Phase, jobs: SlurmJobs, settings: Settings, pending: Mapping[int, int]) -> int:
+    """`--tasks`, else by `units_per_task`; else one for each unit, fewer where units are worth no process, by their time or
+    because one unit takes as long as they together. At most `max_tasks`.
     """
     if settings.tasks is not None:
         return settings.tasks
-    number = min(-(-len(pending) // _SMALL.get(phase.kind, 1)), even_tasks(pending))
+    each = jobs.units_per_task or max(workers_of(jobs, phase.resources), _SMALL.get(phase.kind, 1))
+    number = -(-len(pending) // each)
+    if jobs.units_per_task is None:
+        number = min(number, even_tasks(pending))
     return min(number, jobs.max_tasks) if jobs.max_tasks is not None else number
 
 

@@ -28,6 +28,8 @@ _ENDED: Final = frozenset(
 _DOWN: Final = re.compile(
     r"unable to contact|connection refused|socket timed out|connect failure|timed out", re.I
 )
+#: QOSMaxSubmitJobPerUserLimit, AssocGrpSubmitJobsLimit and their kin; older versions name no limit.
+_LIMIT: Final = re.compile(r"(Max|Grp)SubmitJob|\(job submit limit", re.I)
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,18 @@ def would_accept(script: str, position: Position | None) -> None:
     _call(["sbatch", "--test-only"], text=script, position=position)
 
 
+def is_submit_limit(cause: CurateError) -> bool:
+    """Whether a refusal says that this many jobs may not be submitted (limits of a QOS or an account)."""
+    return any(p.code == "E523" and _LIMIT.search(p.message) for p in cause.problems)
+
+
 def max_array_size() -> int:
-    """The cluster's MaxArraySize: the largest index of an array is one less."""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _call(["scontrol", "show", "config"]), re.MULTILINE)
+    """The cluster's MaxArraySize, which no index may reach, or fewer where arrays may not have so many tasks."""
+    shown = _call(["scontrol", "show", "config"])
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", shown, re.MULTILINE)
     size = int(found[1]) if found is not None else 0
+    if most := re.search(r"^SchedulerParameters\s*=.*\bmax_array_tasks=(\d+)", shown, re.MULTILINE):
+        size = min(size, max(2, int(most[1])))
     if size < 2:
         raise error(
             "E523", "the cluster allows no job arrays (MaxArraySize is 0)", help="ask its administrators"
@@ -72,13 +82,10 @@ def max_array_size() -> int:
 
 
 def queue(name: str, *, ended: bool = False) -> list[Element]:
-    """The user's jobs of that name that are queued or at work; with `ended`, also those that Slurm remembers."""
-    user = pwd.getpwuid(os.getuid()).pw_name
+    """Jobs of that name, whoever's, that are queued or at work; with `ended`, also those that Slurm remembers."""
     states = ["--states=all"] if ended else []
     form = "%F|%K|%T|%r|%N"
-    text = _call(
-        ["squeue", "--noheader", "--array", f"--user={user}", f"--name={name}", f"--format={form}", *states]
-    )
+    text = _call(["squeue", "--noheader", "--array", f"--name={name}", f"--format={form}", *states])
     found = []
     for line in text.splitlines():
         job, index, state, reason, node = line.strip().split("|", 4)
@@ -97,6 +104,12 @@ def cancel_waiting(name: str) -> None:
     """Cancel the user's jobs of that name that have not begun."""
     user = pwd.getpwuid(os.getuid()).pw_name
     _call(["scancel", "--quiet", f"--user={user}", f"--name={name}", "--state=PENDING"])
+
+
+def restarts(element: str) -> int:
+    """How often an element was sent back to the queue so far."""
+    found = re.search(r"\bRestarts=(\d+)", _call(["scontrol", "show", "job", element]))
+    return int(found[1]) if found is not None else 0
 
 
 def requeue(element: str) -> None:

@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from contextlib import suppress
@@ -31,6 +32,10 @@ LATER: Final = 75
 _REQUEUED: Final = 600
 #: Seconds for which the job between phases waits for the run's lock, which `curate run` holds while it submits.
 _LOCK: Final = 120
+#: Seconds for which the job between phases waits for a controller that does not answer, and between two tries.
+_RESTART, _PAUSE = 600.0, 10.0
+#: Lives of a task that may be lost, with a node or by pre-emption, without a unit done.
+_LIVES: Final = 10
 
 
 class _Warned:
@@ -42,11 +47,7 @@ class _Warned:
 
     def _hear(self, number: int, frame: object) -> None:
         self.yes = True
-        print(
-            "the time limit is near: the unit in hand is finished, the rest later",
-            file=sys.stderr,
-            flush=True,
-        )
+        _say("the time limit is near: the unit in hand is finished, the rest later")
 
 
 def main() -> None:
@@ -61,80 +62,174 @@ def main() -> None:
         verb.add_argument("task", type=int)
     work.add_argument("--scratch", type=Path, required=True)
     work.add_argument("--threads", type=int, required=True)
+    work.add_argument("--workers", type=int, default=1)
+    work.add_argument("--gpus", type=int, default=0)
     stopped.add_argument("--status", type=int, required=True)
     stopped.add_argument("--late", action="store_true")
     advance.add_argument("phase")
+    advance.add_argument("--again", action="store_true")
     given = parser.parse_args()
     if given.verb == "work":
-        sys.exit(_work(given.root, given.tasks, given.task, given.scratch, given.threads, warned))
+        size = (given.workers, given.threads, given.gpus)
+        sys.exit(_work(given.root, given.tasks, given.task, given.scratch, size, warned))
     if given.verb == "ended":
         sys.exit(ended(given.root, given.tasks, given.task, given.status, given.late))
-    sys.exit(_advance(given.root, given.phase))
+    sys.exit(_advance(given.root, given.phase, given.again))
 
 
-def _work(root: Place, tasks: str, task: int, scratch: Path, threads: int, warned: _Warned) -> int:
+def _work(
+    root: Place, tasks: str, task: int, scratch: Path, size: tuple[int, int, int], warned: _Warned
+) -> int:
+    """size: workers, threads of each, GPUs of each."""
     from curate.kernels import use_kernel_cache
 
+    workers, threads, _ = size
     use_kernel_cache()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
         os.environ[name] = str(threads)
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    import pyarrow as pa
 
-    from curate.core.errors import CurateError, error
+    from curate.core.errors import CurateError, error, system_error
     from curate.core.layout import RunFolder
     from curate.executors.slurm.state import read_tasks
-    from curate.running.task import Worker
 
-    pa.set_cpu_count(threads)
-    pa.set_io_thread_count(threads)
     folder = RunFolder(root)
     node = os.environ.get("SLURMD_NODENAME", os.uname().nodename)
-    phase, units = read_tasks(folder, tasks)
-    print(
-        f"{phase}, task {task} of {len(units)} on {node}: units {_listed(units[task])}",
-        file=sys.stderr,
-        flush=True,
-    )
     try:
-        worker = Worker(root, threads=threads, scratch=_scratch(root, scratch))
-        try:
-            pending = worker.pending(phase, units[task])
-            for unit in pending:
-                if warned.yes:
-                    return LATER
-                worker.run(phase, [unit], task, lambda *_: None)
-        finally:
-            worker.close()
+        phase, listed = read_tasks(folder, tasks)
+    except CurateError as cause:  # as when another submission has taken the place of this one
+        _say(cause.problems[0].message)
+        return 1
+    units = listed[task]
+    _say(f"{phase}, task {task} of {len(listed)} on {node}: units {_listed(units)}")
+    try:
+        _count_lost_lives(folder, phase, task, units)
+        do = _alone if workers == 1 else _together
+        left = do(root, phase, task, units, _scratch(root, scratch), size, warned)
     except CurateError as cause:
         failure = cause
+    except OSError as cause:
+        failure = system_error(cause)
     except Exception as cause:  # noqa: BLE001  # whatever a step raises is noted with its trace, never lost
         traceback.print_exc()
         help = "`curate logs --failed` shows the trace; finished units are kept, run again to continue"
         failure = error("R303", f"{type(cause).__name__}: {cause}", help=help, phase=phase, node=node)
     else:
-        print(f"done, {len(pending)} of {len(units[task])} units here", file=sys.stderr)
+        if left:
+            return LATER
+        _say(f"done, {_cpu_seconds():.2f} s of CPU")
         return 0
-    return _fail(folder, phase, task, failure)
+    return _fail(folder, tasks, phase, task, failure)
+
+
+def _alone(
+    root: Place, phase: str, task: int, units: list[int], scratch: Path, size: tuple[int, int, int], warned: _Warned
+) -> int:
+    """Do the units in this process; returns how many are left for later."""
+    import pyarrow as pa
+
+    from curate.running.task import ATTRIBUTES, Worker
+
+    _, threads, _ = size
+    pa.set_cpu_count(threads)
+    pa.set_io_thread_count(threads)
+    worker = Worker(root, threads=threads, scratch=scratch, patience=ATTRIBUTES)
+    try:
+        pending = worker.pending(phase, units)
+        _say(f"{len(pending)} of {len(units)} units are pending")
+        for number, unit in enumerate(pending):
+            if warned.yes:
+                return len(pending) - number
+            worker.run(phase, [unit], task, lambda *_: None)
+    finally:
+        worker.close()
+    return 0
+
+
+def _together(
+    root: Place, phase: str, task: int, units: list[int], scratch: Path, size: tuple[int, int, int], warned: _Warned
+) -> int:
+    """Do the units with several processes; returns how many are left for later."""
+    from curate.executors.slurm.workers import work_together
+
+    workers, threads, gpus = size
+    return work_together(
+        root, phase, units, workers=workers, threads=threads, gpus=gpus, scratch=scratch, stop=lambda: warned.yes
+    )
+
+
+def _cpu_seconds() -> float:
+    """Of this process from its beginning, and of those it started."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _scratch(root: Place, given: Path) -> Path:
-    """`local_tmp` of the plan if it has one, else the folder that the batch script made and will remove."""
+    """A folder in `local_tmp` of the plan if it has one, else the one that the batch script made; the script removes both.
+
+    E506 if this node has no such folder.
+    """
+    from curate.core.errors import error
     from curate.running.saved_run import load_run
     from curate.running.task import scratch_base
 
     plan, _ = load_run(root)
-    return scratch_base(plan.local_tmp) if plan.local_tmp is not None else given
+    if plan.local_tmp is None:
+        return given
+    base = scratch_base(plan.local_tmp)
+    try:
+        made = Path(tempfile.mkdtemp(prefix="curate-", dir=base))
+    except OSError as cause:
+        raise error(
+            "E506",
+            f"{base} cannot be used for scratch files on {os.uname().nodename}: {cause.strerror}",
+            help="correct execution.local_tmp: it must be there on every node",
+            exit_code=1,
+        ) from cause
+    (given / "local_tmp").write_text(f"{made}\n", encoding="utf-8")
+    return made
 
 
-def _fail(folder: RunFolder, phase: str, task: int, failure: CurateError) -> int:
-    """Note why a task failed, in the run folder and in the log, and cancel what has not begun."""
+def _count_lost_lives(folder: RunFolder, phase: str, task: int, units: list[int]) -> None:
+    """R304 if nodes of a task were lost, or it was pre-empted, many times without a unit done: nobody could say so then."""
+    from curate.core.errors import error
+
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+    known = _tries(folder, phase, task, len(units))
+    if restarts <= known["restarts"]:
+        return
+    left = _left(folder.root, phase, units)
+    lost = 0 if left < known["left"] else known["lost"] + restarts - known["restarts"]
+    _note_tries(folder, phase, task, {**known, "left": left, "lost": lost, "restarts": restarts})
+    if lost > _LIVES:
+        raise error(
+            "R304",
+            f"a task was lost with its node, or pre-empted, {lost} times on the same unit",
+            help="look which nodes went down, or use a partition without pre-emption; finished units are kept, run again",
+            phase=phase,
+            unit=units[0],
+            task=task,
+        )
+
+
+def _fail(folder: RunFolder, tasks: str, phase: str, task: int, failure: CurateError) -> int:
+    """Note why a task failed, in the run folder and in the log, and cancel what has not begun.
+
+    A twin of a node that was given up fails too, when others have done its work and tidied up: that stops nobody.
+    """
     from curate.core.errors import CurateError
     from curate.diagnostics import render
     from curate.executors.slurm import client
-    from curate.executors.slurm.state import job_name, write_failure
+    from curate.executors.slurm.state import is_current, job_name, read_tasks, write_failure
 
     print(render(failure.problems), file=sys.stderr, flush=True)
+    if not is_current(folder, tasks) or not _left(folder.root, phase, read_tasks(folder, tasks)[1][task]):
+        _say("others have done the work of this task")
+        return 1
     with suppress(OSError):  # on a full disk there is no note, and the task has failed all the same
         write_failure(folder, phase, task, failure)
     with suppress(CurateError):  # without scancel, as in a container: tasks see the note when they begin
@@ -144,46 +239,81 @@ def _fail(folder: RunFolder, phase: str, task: int, failure: CurateError) -> int
 
 def ended(root: Place, tasks: str, task: int, status: int, late: bool) -> int:
     """Back to the queue, or a failure in words. A task goes back as long as it gets units done, else `retries` times."""
-    from curate.core.errors import error
+    from curate.core.errors import CurateError, system_error
     from curate.core.layout import RunFolder
     from curate.executors.slurm import client
-    from curate.executors.slurm.state import place, read_settings, read_tasks
+    from curate.executors.slurm.state import read_settings, read_tasks
 
     folder = RunFolder(root)
-    phase, units = read_tasks(folder, tasks)
-    settings = read_settings(folder)
-    left = _left(root, phase, units[task])
-    if not left:
-        return 0
-    path = place(folder) / "tries" / f"{phase}-{task}.json"
-    tries = (
-        json.loads(path.read_text(encoding="utf-8"))
-        if path.exists()
-        else {"left": len(units[task]), "idle": 0}
-    )
-    idle = 0 if left < tries["left"] else tries["idle"] + 1
     why = "the time limit was near" if late else _killed(status)
-    if idle > settings.retries:
-        code, message = "R304", f"a task {why}, {idle} times on the same unit"
-        help = "if memory ran out, raise `memory` under execution.slurm; finished units are kept, run again"
-        if late:
-            code = "R320"
-            message = (
-                f"the time limit is too short for one unit: a task met it {idle} times without finishing one"
-            )
-            help = (
-                "raise `time` under execution.slurm, or lower `warning`; finished units are kept, run again"
-            )
-        failure = error(code, message, help=help, phase=phase, unit=units[task][0], task=task)
-        return _fail(folder, phase, task, failure)
-    path.write_text(json.dumps({"left": left, "idle": idle}), encoding="utf-8")
-    job, index = os.environ["SLURM_ARRAY_JOB_ID"], os.environ["SLURM_ARRAY_TASK_ID"]
-    print(f"{why}: {left} units go back to the queue", file=sys.stderr, flush=True)
-    client.requeue(f"{job}_{index}")
-    time.sleep(
-        _REQUEUED
-    )  # Slurm ends this process now; to go on would end the element, and what depends on it begin
+    try:
+        phase, listed = read_tasks(folder, tasks)
+    except CurateError as cause:
+        _say(cause.problems[0].message)
+        return 1
+    try:
+        left = _left(root, phase, listed[task])
+        if not left:
+            return 0
+        idle = _idle(folder, phase, task, left, len(listed[task]))
+        if idle > read_settings(folder).retries:
+            return _fail(folder, tasks, phase, task, _too_often(phase, task, listed[task][0], why, idle, late))
+        element = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+        if client.restarts(element) > int(os.environ.get("SLURM_RESTART_COUNT") or 0):
+            _say(f"{why}; Slurm has started its twin already")
+            return 1
+        _say(f"{why}: {left} units go back to the queue")
+        client.requeue(element)
+    except CurateError as cause:
+        _say(f"{why}, and it cannot go back to the queue")
+        return _fail(folder, tasks, phase, task, cause)
+    except OSError as cause:
+        _say(f"{why}, and it cannot go back to the queue")
+        return _fail(folder, tasks, phase, task, system_error(cause))
+    # Slurm ends this process now; to go on would end the element, and what depends on it begin.
+    time.sleep(_REQUEUED)
     return 1
+
+
+def _idle(folder: RunFolder, phase: str, task: int, left: int, units: int) -> int:
+    """How often a task has ended, this time included, since it last got a unit done; noted for the next time."""
+    known = _tries(folder, phase, task, units)
+    idle = 0 if left < known["left"] else known["idle"] + 1
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0) + 1  # as it will be when the task begins again
+    _note_tries(folder, phase, task, {**known, "left": left, "idle": idle, "restarts": restarts})
+    return idle
+
+
+def _tries(folder: RunFolder, phase: str, task: int, units: int) -> dict[str, int]:
+    """left: units that were to do when it was last looked; idle: ends since a unit was done; lost: lives without an end;
+    restarts: of the element by Slurm's count, as far as they are in these.
+    """
+    from curate.executors.slurm.state import place
+
+    path = place(folder) / "tries" / f"{phase}-{task}.json"
+    known = {"left": units, "idle": 0, "lost": 0, "restarts": 0}
+    with suppress(FileNotFoundError, ValueError):
+        known |= json.loads(path.read_text(encoding="utf-8"))
+    return known
+
+
+def _note_tries(folder: RunFolder, phase: str, task: int, known: dict[str, int]) -> None:
+    from curate.core.commit import write_atomically
+    from curate.executors.slurm.state import place
+
+    write_atomically(place(folder) / "tries" / f"{phase}-{task}.json", json.dumps(known))
+
+
+def _too_often(phase: str, task: int, unit: int, why: str, idle: int, late: bool) -> CurateError:
+    from curate.core.errors import error
+
+    code, message = "R304", f"a task {why}, {idle} times on the same unit"
+    help = "if memory ran out, raise `memory` under execution.slurm; finished units are kept, run again"
+    if late:
+        code = "R320"
+        message = f"the time limit is too short for one unit: a task met it {idle} times without finishing one"
+        help = "raise `time` under execution.slurm, or lower `warning`; finished units are kept, run again"
+    return error(code, message, help=help, phase=phase, unit=unit, task=task)
 
 
 def _killed(status: int) -> str:
@@ -194,68 +324,73 @@ def _killed(status: int) -> str:
 
 
 def _left(root: Place, phase: str, units: list[int]) -> int:
-    """How many units of a task are not done."""
+    """How many units of a task are not done, by the phase's merged done-files too: it may have ended meanwhile."""
     from curate.core.layout import RunFolder
-    from curate.planning.fingerprints import pending_units
+    from curate.planning.fingerprints import finished_units
     from curate.running.saved_run import load_run
 
     plan, manifest = load_run(root)
-    return len(pending_units(plan, manifest, plan.phase(phase), RunFolder(root), units))
+    done = finished_units(plan, manifest, plan.phase(phase), RunFolder(root))
+    return sum(unit not in done for unit in units)
 
 
 def _went_on(folder: RunFolder, phase: str) -> bool:
-    """Whether this job has submitted the next phase already, in a life before its node failed.
+    """Whether this job has submitted the next phase already, in a life before its node failed, or another was put in its place.
 
     What that life submitted and did not note is taken out of the queue: it is submitted anew.
     """
-    from curate.executors.slurm import client
-    from curate.executors.slurm.follow import jobs_of
+    from curate.executors.slurm.follow import clear_queue
     from curate.executors.slurm.state import read_submission
 
     submission = read_submission(folder)
-    if submission is not None and submission.phase != phase:
-        return True
     here = os.environ["SLURM_JOB_ID"]
-    while left := {e.job for e in jobs_of(folder) if e.job != here and e.state != "COMPLETING"}:
-        client.cancel(left)
-        time.sleep(1)
+    if submission is None or submission.phase != phase or submission.advance != here:
+        return True
+    clear_queue(folder, but=here)
     return False
 
 
-def _advance(root: Place, phase: str) -> int:
-    """End a phase and submit the next."""
+def _advance(root: Place, phase: str, again: bool) -> int:
+    """End a phase and submit the next; with `again`, also what is missing of this one."""
     from curate.core.errors import CurateError, system_error
     from curate.core.layout import RunFolder
     from curate.diagnostics import render
-    from curate.executors.slurm.advance import advance
-    from curate.executors.slurm.state import read_settings
     from curate.running.locks import locked
     from curate.running.run import record_failure
-    from curate.running.saved_run import load_run
 
     folder = RunFolder(root)
-    until = time.monotonic() + _LOCK
+    until, patience = time.monotonic() + _LOCK, time.monotonic() + _RESTART
     while True:
         try:
             with locked(folder):
                 try:
-                    if _went_on(folder, phase):
-                        return 0
-                    plan, manifest = load_run(root)
-                    submitted = advance(plan, manifest, folder, read_settings(folder), after=phase)
+                    _say(_go_on(folder, phase, again))
+                    return 0
                 except (CurateError, OSError) as cause:
                     failure = cause if isinstance(cause, CurateError) else system_error(cause)
-                    print(render(failure.problems), file=sys.stderr, flush=True)
-                    record_failure(folder, failure)
-                    return 1
+                    _say(render(failure.problems))
+                    if failure.problems[0].code != "E522" or time.monotonic() > patience:
+                        record_failure(folder, failure)
+                        return 1
+            time.sleep(_PAUSE)  # a controller that is started anew
         except CurateError as cause:  # in use by a `curate run` that submits or joins
             if time.monotonic() > until:
-                print(render(cause.problems), file=sys.stderr, flush=True)
+                _say(render(cause.problems))
                 return 1
             time.sleep(1)
-            continue
-        print(f"next: {submitted.phase}" if submitted is not None else "the run is done", file=sys.stderr)
-        return 0
+
+
+def _go_on(folder: RunFolder, phase: str, again: bool) -> str:
+    """End a phase and submit the next, under the run's lock; says what comes next."""
+    from curate.executors.slurm.advance import advance
+    from curate.executors.slurm.state import read_settings
+    from curate.running.saved_run import load_run
+
+    if _went_on(folder, phase):
+        return "the run went on without this job"
+    plan, manifest = load_run(folder.root)
+    submitted = advance(plan, manifest, folder, read_settings(folder), after=None if again else phase)
+    return f"next: {submitted.phase}" if submitted is not None else "the run is done"
 
 
 def _listed(units: list[int]) -> str:

@@ -19,7 +19,15 @@ from curate.core.errors import CurateError, Problem, error
 from curate.core.layout import RunFolder
 from curate.core.plan import Plan
 from curate.executors.slurm import client
-from curate.executors.slurm.state import Submission, job_name, read_failures, read_submission, read_tasks
+from curate.executors.slurm.state import (
+    Submission,
+    job_name,
+    place,
+    read_failures,
+    read_submission,
+    read_tasks,
+    was_submitted,
+)
 from curate.planning.fingerprints import finished_units
 from curate.running.ledger import all_encoders
 from curate.running.saved_run import load_run
@@ -31,11 +39,27 @@ if TYPE_CHECKING:
 _FIRST, _LAST = 1.0, 15.0
 #: Seconds for which a controller that does not answer is waited for.
 _RESTART: Final = 600.0
+#: Seconds within which cancelled jobs have to end.
+_CLEARING: Final = 300.0
 
 
 def jobs_of(folder: RunFolder) -> list[client.Element]:
     """Jobs and array elements of a run that wait or work."""
     return client.queue(job_name(folder))
+
+
+def clear_queue(folder: RunFolder, but: str | None = None) -> None:
+    """Cancel the jobs of a run and wait until they are gone. but: a job that is left alone; E522 after five minutes."""
+    until = time.monotonic() + _CLEARING
+    while left := {e.job for e in jobs_of(folder) if e.job != but}:
+        if time.monotonic() > until:
+            raise error(
+                "E522",
+                f"jobs {', '.join(sorted(left, key=int)[:5])} were cancelled and do not end",
+                help="look at them with `squeue`, and run again",
+            )
+        client.cancel(left)
+        time.sleep(1)
 
 
 def queue_state(folder: RunFolder) -> dict[str, Any] | None:
@@ -72,9 +96,16 @@ def queue_state(folder: RunFolder) -> dict[str, Any] | None:
 
 def refuse_if_queued(folder: RunFolder) -> None:
     """R302 if Slurm's queue has jobs that work in the folder; they hold no lock."""
-    if read_submission(folder) is None:
+    if not was_submitted(folder):
         return
-    queued = jobs_of(folder)
+    try:
+        queued = jobs_of(folder)
+    except CurateError as cause:
+        raise error(
+            "R302",
+            f"{folder.root} was submitted to Slurm, whose queue cannot be asked: {cause.problems[0].message}",
+            help=f"run it where Slurm is; once no job of it is left, remove {place(folder) / 'settings.json'}",
+        ) from cause
     if queued:
         raise error(
             "R302",
@@ -138,9 +169,12 @@ class _Shown:
         """Tell of units done since the last look, and of phases that have ended."""
         submission = read_submission(self._folder)
         if submission is not None and submission != self._submission:
+            try:
+                units = sum(map(len, read_tasks(self._folder, submission.tasks)[1]))
+            except CurateError:  # the next phase has just been submitted: it is seen at the next look
+                return
             self.end()
-            self._submission, self._done = submission, 0
-            self._units = sum(map(len, read_tasks(self._folder, submission.tasks)[1]))
+            self._submission, self._done, self._units = submission, 0, units
             self._progress.phase_started(self._plan.phase(submission.phase), self._units, 0, 0)
         if self._submission is not None:
             phase = self._submission.phase

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Final
 
 import click
 
@@ -13,8 +14,8 @@ from curate.core.manifest import Manifest
 from curate.core.plan import Plan
 from curate.executors.slurm import client
 from curate.executors.slurm.advance import advance, needs_of, section_of
-from curate.executors.slurm.follow import follow, jobs_of
-from curate.executors.slurm.script import Place, advance_script, array_script
+from curate.executors.slurm.follow import clear_queue, follow, jobs_of
+from curate.executors.slurm.script import Place, advance_script, array_script, workers_of
 from curate.executors.slurm.state import (
     Estimate,
     Settings,
@@ -32,6 +33,9 @@ from curate.running.driver import compile_kernels
 from curate.running.locks import locked
 from curate.running.run import lay_out, passes_pending, record_failure, start_anew
 
+#: Why a job waits for ever: what it depends on has failed.
+_NEVER: Final = "DependencyNeverSatisfied"
+
 
 def run_on_slurm(request: Request, *, tasks: int | None, wait: bool) -> bool:
     """Submit a run, or join it if it is in the queue; with `wait`, follow it to its end. True if it is done.
@@ -42,7 +46,7 @@ def run_on_slurm(request: Request, *, tasks: int | None, wait: bool) -> bool:
     folder = session.folder
     _ask_slurm(session)
     queued = jobs_of(folder)
-    if not queued:
+    if not queued or read_submission(folder) is None:
         session = _submit(session, request, tasks)
         queued = jobs_of(folder)
     else:
@@ -85,7 +89,8 @@ def _ask_slurm(session: Session) -> None:
     for phase in plan.phases:
         section = section_of(phase)
         jobs = slurm.section(section)
-        needs = needs_of(phase, jobs, estimates.get(phase.name), 1.0)
+        share = _largest(session.compiled.manifest) * (jobs.units_per_task or workers_of(jobs, phase.resources))
+        needs = needs_of(phase, jobs, estimates.get(phase.name), min(1.0, share))
         script = array_script(at, jobs, phase.name, needs, "none.json", 0, 1)
         options = tuple(
             line
@@ -98,13 +103,23 @@ def _ask_slurm(session: Session) -> None:
     client.would_accept(advance_script(at, slurm.section("cpu"), "x", ()), _position(session, "cpu"))
 
 
+def _largest(manifest: Manifest) -> float:
+    """The share of the input that its largest shard has."""
+    sizes = [s.bytes for s in manifest.shards]
+    return max(sizes, default=0) / max(1, sum(sizes))
+
+
 def _estimates(plan: Plan, manifest: Manifest) -> dict[str, Estimate]:
     """What phases will cost, where this machine or another one measured them (`curate calibrate`)."""
     rates = read_rates(rates_file())
     size = sum(s.bytes for s in manifest.shards)
-    found = {} if rates is None else {p.name: f.rate for p in plan.phases if (f := rates.of(p)) is not None}
+    found = (
+        {}
+        if rates is None
+        else {p.name: f.rate for p in plan.phases if (f := rates.of(p)) is not None and f.exact}
+    )
     return {
-        name: Estimate(rate.cpu(size) + rate.gpu(size), rate.start_seconds, rate.peak_bytes)
+        name: Estimate(rate.cpu(size), rate.gpu(size), rate.start_seconds, rate.peak_bytes)
         for name, rate in found.items()
     }
 
@@ -123,8 +138,10 @@ def _submit(session: Session, request: Request, tasks: int | None) -> Session:
     folder = session.folder
     environment = kernel_environment()
     with locked(folder):
-        if jobs_of(folder):  # another `curate run` was faster
-            return session
+        if jobs_of(folder):
+            if read_submission(folder) is not None:  # another `curate run` was faster
+                return session
+            clear_queue(folder)  # one was killed before it could note what it had submitted
         try:
             if request.force:
                 start_anew(folder, session.compiled.plan)
@@ -171,15 +188,22 @@ def _join(session: Session, request: Request, queued: Sequence[client.Element]) 
 
 
 def _mend(session: Session, folder: RunFolder) -> None:
-    """Submit the job that follows the array if it was lost: cancelled, or never submitted because that was killed."""
-    live = {e.job for e in jobs_of(folder)}
+    """Submit the job that follows the array if there is none: cancelled, or waiting for what has failed.
+
+    It begins when the tasks at work have ended and submits what is then missing.
+    """
     submission = read_submission(folder)
-    if submission is None or submission.advance in live or not live:
+    if submission is None:
         return
-    at = Place(str(folder.root), os.getcwd(), session.compiled.plan.name, job_name(folder), str(folder.beside))
+    live = {e.job: e for e in jobs_of(folder)}
     arrays = [a.job for a in submission.arrays if a.job in live]
-    if not arrays:
+    after = live.get(submission.advance)
+    if not arrays or (after is not None and after.reason != _NEVER):
         return
+    client.cancel([submission.advance] if after is not None else [])
+    forget_failures(folder)
+    folder.failure.unlink(missing_ok=True)
+    at = Place(str(folder.root), os.getcwd(), session.compiled.plan.name, job_name(folder), str(folder.beside))
     slurm = session.loaded.config.execution.slurm
-    job = client.submit(advance_script(at, slurm.section("cpu"), submission.phase, arrays))
+    job = client.submit(advance_script(at, slurm.section("cpu"), submission.phase, arrays, again=True))
     write_submission(folder, Submission(submission.phase, submission.tasks, submission.arrays, job))

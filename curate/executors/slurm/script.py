@@ -7,14 +7,16 @@ its own, the interpreter is asked once more what is to be done (`element ended`)
 
 from __future__ import annotations
 
+import math
+import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from curate import __version__
-from curate.config.model import SlurmJobs
+from curate.config.execution import WARNING, SlurmJobs
 from curate.executors.local import ALLOCATOR, THREAD_BYTES
 
 #: Seconds between the last moment at which a unit may be finished and the time limit.
@@ -41,28 +43,41 @@ class Place:
 
 
 def array_script(
-    place: Place, jobs: SlurmJobs, phase: str, needs: dict[str, float], tasks: str, first: int, count: int
+    place: Place,
+    jobs: SlurmJobs,
+    phase: str,
+    needs: dict[str, float],
+    tasks: str,
+    first: int,
+    count: int,
+    after: str | None = None,
 ) -> str:
-    """Elements `first` … `first + count - 1` of a phase. tasks: the file that says which units each has."""
+    """Elements `first` … `first + count - 1` of a phase. tasks: the file that says which units each has.
+
+    after: the chunk before, if they may not all be at work at once: what `max_running` allows is allowed to one at a time.
+    """
     throttle = f"%{jobs.max_running}" if jobs.max_running is not None else ""
     options = [
         *_common(place, phase, jobs, needs),
         f"--array=0-{count - 1}{throttle}",
+        *((f"--dependency=afterany:{after}",) if after is not None else ()),
         f"--output={_log(place)}/{phase}.%A_%a.log",
-        f"--signal=B:USR1@{jobs.warning or 120}",
+        f"--signal=B:USR1@{jobs.warning or WARNING}",
     ]
     module = "-m curate.executors.slurm.element"
     work = shlex.join([*jobs.container, jobs.python or sys.executable]) + f" {module}"
     outside = f"{_python_outside(jobs)} {module}"
-    seconds = max(5, (jobs.warning or 120) - _MARGIN)
+    seconds = max(5, (jobs.warning or WARNING) - _MARGIN)
     element = f"{shlex.quote(place.root)} {shlex.quote(tasks)} $(({first} + SLURM_ARRAY_TASK_ID))"
+    size = f"--workers {workers_of(jobs, needs)} --gpus {_gpus(needs)} --threads {jobs.cpus or 1}"
     body = f"""\
 if [ -n "$(ls {shlex.quote(place.files)}/slurm/failed 2>/dev/null)" ]; then
     echo "another task has failed: this one does not start"
     exit 1
 fi
+[ -d "${{TMPDIR:-/tmp}}" ] || export TMPDIR=/tmp # the variable may come from the machine that submitted
 scratch=$(mktemp -d "${{TMPDIR:-/tmp}}/curate-XXXXXX") || exit 1
-trap 'rm -rf "$scratch"' EXIT
+trap 'rm -rf "$scratch" "$(cat "$scratch/local_tmp" 2>/dev/null || echo "$scratch")"' EXIT
 child=
 early=
 late=
@@ -79,7 +94,7 @@ warn() {{
 }}
 trap warn USR1
 export {" ".join(f"{name}=${{{name}:-{value}}}" for name, value in ALLOCATOR.items())}
-{work} work {element} --scratch "$scratch" --threads {jobs.cpus or 1} &
+{work} work {element} --scratch "$scratch" {size} &
 child=$!
 [ -z "$early" ] || warn
 while :; do # a signal ends `wait`, not the work
@@ -98,15 +113,21 @@ exit $?
     )
 
 
-def advance_script(place: Place, jobs: SlurmJobs, phase: str, after: Sequence[str]) -> str:
-    """The job that ends a phase and submits the next one, when every chunk of the phase's array has ended well."""
+def advance_script(
+    place: Place, jobs: SlurmJobs, phase: str, after: Sequence[str], *, again: bool = False
+) -> str:
+    """The job that ends a phase and submits the next one, when every chunk of the phase's array has ended well.
+
+    again: when they have ended in whatever way; what is then missing is submitted anew.
+    """
+    condition = "afterany" if again else "afterok"
     options = [
         *_common(place, f"after {phase}", jobs, {}, small=True),
         f"--output={_log(place)}/after-{phase}.%j.log",
-        *((f"--dependency=afterok:{':'.join(after)}", "--kill-on-invalid-dep=yes") if after else ()),
+        *((f"--dependency={condition}:{':'.join(after)}", "--kill-on-invalid-dep=yes") if after else ()),
     ]
-    python = shlex.quote(jobs.python or sys.executable)
-    body = f"exec {python} -m curate.executors.slurm.element advance {shlex.quote(place.root)} {shlex.quote(phase)}\n"
+    what = f"advance {shlex.quote(place.root)} {shlex.quote(phase)}{' --again' if again else ''}"
+    body = f"exec {_python_outside(jobs)} -m curate.executors.slurm.element {what}\n"
     return _script(place, f"what comes after phase {phase}", options, jobs, body)
 
 
@@ -123,18 +144,20 @@ def _python_outside(jobs: SlurmJobs) -> str:
 def _common(
     place: Place, comment: str, jobs: SlurmJobs, needs: dict[str, float], *, small: bool = False
 ) -> list[str]:
-    """small: one CPU and no GPU, whatever the tasks of the phase have. needs: what its steps ask for (`memory_gb`, `gpus`),
-    and by measured rates `peak_bytes` of a process and `minutes` of the longest task.
+    """small: one CPU and no GPU, whatever the tasks of the phase have. needs: what a process of its steps asks for
+    (`memory_gb`, `gpus`), and by measured rates `peak_bytes` of one and `minutes` of the longest task.
     """
+    workers = 1 if small else workers_of(jobs, needs)
     memory = max(
         _PROCESS_BYTES + int(needs.get("memory_gb", 0) * 1e9), int(_ROOM * needs.get("peak_bytes", 0))
     )
     if not small:  # what was measured had one thread
         memory += ((jobs.cpus or 1) - 1) * THREAD_BYTES
+    memory *= workers
     if jobs.memory is not None and not small:
         memory = jobs.memory
-    gpus = -(-needs.get("gpus", 0) // 1)
-    gres = None if small else jobs.gres or (f"gpu:{int(gpus)}" if gpus else None)
+    gpus = workers * _gpus(needs)
+    gres = None if small else jobs.gres or (f"gpu:{gpus}" if gpus else None)
     asked = {
         "account": jobs.account,
         "qos": jobs.qos,
@@ -151,16 +174,30 @@ def _common(
         "--requeue",
         "--nodes=1",
         "--ntasks=1",
-        f"--cpus-per-task={1 if small else jobs.cpus or 1}",
+        f"--cpus-per-task={1 if small else workers * (jobs.cpus or 1)}",
         f"--mem={-(-memory // 2**20)}M",
         *(f"--{name}={value}" for name, value in asked.items() if value is not None),
         *jobs.args,
     ]
 
 
+def workers_of(jobs: SlurmJobs, needs: Mapping[str, float]) -> int:
+    """Processes of a task: as the config says, else as many as its `gres` has GPUs for, else one."""
+    gpus = _gpus(needs)
+    if jobs.workers is not None or not gpus or jobs.gres is None:
+        return jobs.workers or 1
+    found = [re.fullmatch(r"(?:gres[:/])?gpu(?::[^:()]*[^:()0-9][^:()]*)?(?::(\d+))?(?:\(.*\))?", part) for part in jobs.gres.split(",")]
+    return max(1, sum(int(f[1] or 1) for f in found if f is not None) // gpus)
+
+
+def _gpus(needs: Mapping[str, float]) -> int:
+    """GPUs of one process."""
+    return math.ceil(needs.get("gpus", 0))
+
+
 def _script(place: Place, what: str, options: Sequence[str], jobs: SlurmJobs, body: str) -> str:
     lines = [f"#SBATCH {_quoted(option)}" for option in options]
-    setup = "".join(f"{line}\n" for line in jobs.setup)
+    setup = "".join(f"{line}\n" for line in jobs.setup) + ("set +eu\n" if jobs.setup else "")
     return (
         f"#!/bin/bash\n# curate {__version__}, run {place.name}: {what}\n"
         + "\n".join(lines)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate.config.model import Slurm
+from curate.config.execution import Slurm
 from curate.core.commit import write_atomically
 from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
@@ -22,9 +24,12 @@ from curate.core.layout import RunFolder
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of a phase over the whole input. seconds: of one CPU; start: seconds of each task before it works; memory: bytes."""
+    """Of a phase over the whole input. cpu: seconds of one CPU; gpu: of one GPU; start: seconds of each task before it works;
+    memory: bytes.
+    """
 
-    seconds: float
+    cpu: float
+    gpu: float
     start: float
     memory: int
 
@@ -74,8 +79,11 @@ def place(folder: RunFolder) -> Path:
 
 
 def job_name(folder: RunFolder) -> str:
-    """The name of all jobs of a run: like its folder's, and unlike any other folder's."""
-    return f"{folder.root.name[:40]}.{hashlib.sha256(str(folder.root).encode()).hexdigest()[:10]}"
+    """The name of all jobs of a run: like its folder's, and unlike any other folder's. `squeue` divides names at commas."""
+    local = isinstance(folder.root, Path)
+    root = os.path.realpath(str(folder.root)) if local else str(folder.root)  # one run, by whichever link one comes to it
+    label = re.sub(r"[^A-Za-z0-9._-]", "_", folder.root.name[:40])
+    return f"{label}.{hashlib.sha256(root.encode()).hexdigest()[:10]}"
 
 
 def write_settings(folder: RunFolder, settings: Settings) -> None:
@@ -95,7 +103,11 @@ def read_settings(folder: RunFolder) -> Settings:
 
 
 def write_submission(folder: RunFolder, submission: Submission) -> None:
+    """Note what is in the queue now; tasks of earlier submissions are forgotten."""
     write_atomically(place(folder) / "submission.json", json.dumps(asdict(submission), indent=1) + "\n")
+    for old in place(folder).glob("*-*.json"):
+        if old.name != submission.tasks:
+            old.unlink(missing_ok=True)
 
 
 def read_submission(folder: RunFolder) -> Submission | None:
@@ -107,15 +119,29 @@ def read_submission(folder: RunFolder) -> Submission | None:
     return Submission(raw["phase"], raw["tasks"], tuple(Array(**a) for a in raw["arrays"]), raw["advance"])
 
 
+def forget_submission(folder: RunFolder) -> None:
+    """The run is done: nothing of it is, or will be, in the queue."""
+    for path in (*place(folder).glob("*-*.json"), place(folder) / "submission.json", place(folder) / "settings.json"):
+        path.unlink(missing_ok=True)
+
+
+def was_submitted(folder: RunFolder) -> bool:
+    """Whether jobs of the run may be in the queue: from before the first is submitted until the run is done."""
+    return (place(folder) / "settings.json").exists()
+
+
 def write_tasks(folder: RunFolder, phase: str, tasks: Sequence[Sequence[int]]) -> str:
-    """Write which units each task has, under a new name, and remove older ones; returns the name."""
-    for old in place(folder).glob("*-*.json"):
-        old.unlink()
+    """Write which units each task has, under a new name; returns the name."""
     name = f"{phase}-{secrets.token_hex(4)}.json"
     write_atomically(
         place(folder) / name, json.dumps({"phase": phase, "tasks": [list(t) for t in tasks]}) + "\n"
     )
     return name
+
+
+def is_current(folder: RunFolder, name: str) -> bool:
+    """Whether a tasks' file is that of the last submission."""
+    return (place(folder) / name).exists()
 
 
 def read_tasks(folder: RunFolder, name: str) -> tuple[str, list[list[int]]]:

@@ -1,0 +1,137 @@
+"""What Slurm does seldom, without a cluster: twins that come too late, limits on submitted jobs, a Slurm that is not here.
+
+The scheduler is a few shell scripts here, which know no more than a limit and what was submitted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from curate.core.commit import read_done
+from curate.core.errors import error
+from curate.core.layout import RunFolder
+from curate.core.manifest import Manifest
+from curate.core.plan import Plan
+from curate.executors.slurm import element
+from curate.executors.slurm.state import write_tasks
+from curate.kernels import kernel_environment
+from curate.running.run import close_phase
+from curate.running.task import Worker
+from tests.corpus import rows, write_parquet
+from tests.e2e.cli import Place
+
+CONFIG = """
+input: {path: in/*.parquet}
+steps:
+  - {select: n >= 1, as: young}
+publish:
+  - {name: all, path: out/all}
+"""
+#: Fake commands: sbatch takes arrays of at most 4 elements, or none at all.
+COMMANDS = {
+    "sbatch": """
+script=$(cat)
+case " $* " in *" --test-only "*) exit 0;; esac
+last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' <<<"$script")
+if [ "${last:-0}" -ge 4 ]; then
+    echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2
+    echo 'sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit)' >&2
+    exit 1
+fi
+echo "${last:-job}" >>submitted
+wc -l <submitted
+""",
+    "squeue": "exit 0",
+    "scancel": 'echo "$@" >>cancelled',
+    "scontrol": "echo 'MaxArraySize            = 3'",
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A run of nine shards beside a fake Slurm."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name, text in COMMANDS.items():
+        (commands / name).write_text(f"#!/bin/bash\n{text}\n")
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    place = Place(tmp_path / "work")
+    place.config(CONFIG)
+    for number in range(9):
+        write_parquet(place / f"in/{number}.parquet", rows(f"s{number}", 3))
+    return place
+
+
+def test_where_few_jobs_may_be_submitted_tasks_have_more_units(place: Place) -> None:
+    (place.root.parent / "bin/scontrol").write_text("#!/bin/bash\necho 'MaxArraySize = 1001'\n")
+    submitted = place.curate("run", "job.yaml", "--on", "slurm")
+    submitted.succeeded()
+    assert "QOSMaxSubmitJobPerUserLimit" in submitted.err
+    assert (place / "submitted").read_text() == "3\njob\n"  # 9 tasks, then 4
+    settings = json.loads((place / "runs/job/slurm/submission.json").read_text())
+    tasks = json.loads((place / f"runs/job/slurm/{settings['tasks']}").read_text())["tasks"]
+    assert sorted(unit for task in tasks for unit in task) == list(range(9))
+    assert len(tasks) == 4
+    assert len(list((place / "runs/job/slurm").glob("*-*.json"))) == 1
+
+    # the queue is empty: the next run takes what is pending; one that is to work here asks the queue as well
+    (place.root.parent / "bin/squeue").unlink()
+    (place.root.parent / "bin/sbatch").unlink()
+    found = {"PATH": ":".join(p for p in os.environ["PATH"].split(":") if not (Path(p) / "squeue").exists())}
+    refused = place.curate("run", "job.yaml", environment=found)
+    refused.failed_with("R302", exit_code=1)
+    assert "slurm/settings.json" in refused.err
+    (place / "runs/job/slurm/settings.json").unlink()
+    place.curate("run", "job.yaml", environment=found).succeeded()
+    place.curate("run", "job.yaml", "--on", "slurm", environment=found).failed_with("E521", exit_code=2)
+
+
+def test_what_a_late_twin_does_changes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in kernel_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(place.root)
+    place.curate("run", "job.yaml", "--on", "slurm", "--tasks", "1").succeeded()
+    folder = RunFolder(place / "runs/job")
+    plan = Plan.from_json(folder.plan.read_text())
+    manifest = Manifest.from_json(folder.manifest.read_text())
+    twin, first = Worker(folder.root), Worker(folder.root)
+    try:
+        twin.run("pass1", [], 0, lambda *_: None)  # it has begun, and its node is given up
+        assert len(first.run("pass1", range(9), 0, lambda *_: None)) == 9
+        close_phase(plan, manifest, folder, plan.phase("pass1"), worked=True)
+        before = {path: path.stat().st_mtime_ns for path in folder.root.rglob("*") if path.is_file()}
+        counts = read_done(folder, "pass1")
+        assert twin.run("pass1", [4], 0, lambda *_: None) == []
+    finally:
+        twin.close()
+        first.close()
+    assert read_done(folder, "pass1") == counts
+    assert before == {path: path.stat().st_mtime_ns for path in folder.root.rglob("*") if path.is_file()}
+
+    (folder.root / "slurm/failed").mkdir(exist_ok=True)
+    tasks = write_tasks(folder, "pass1", [[4]])
+    lost = error("R303", "FileNotFoundError: what it was writing was swept away")
+    write_back = element._fail(folder, tasks, "pass1", 0, lost)
+    assert (write_back, list((folder.root / "slurm/failed").iterdir())) == (1, [])
+    assert not (place / "cancelled").exists()
+    assert element.ended(folder.root, tasks, 0, 137, False) == 0  # nothing of it is left to do
+    assert element.ended(folder.root, "pass1-gone.json", 0, 137, False) == 1
+
+
+def test_lives_that_ended_unheard_are_counted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.curate("run", "job.yaml", "--on", "slurm", "--tasks", "1").succeeded()
+    folder = RunFolder(place / "runs/job")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "9")
+    element._count_lost_lives(folder, "pass1", 0, [0, 1])
+    assert element._idle(folder, "pass1", 0, 2, 2) == 1  # and goes back itself: life 10
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "10")
+    element._count_lost_lives(folder, "pass1", 0, [0, 1])
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "12")
+    with pytest.raises(Exception, match=re.escape("pre-empted, 11 times on the same unit")):
+        element._count_lost_lives(folder, "pass1", 0, [0, 1])
