@@ -47,7 +47,7 @@ def translated(url: str, folder: Path, **options: Any) -> tuple[list[dict[str, A
             "ner__nested_spans": pa.array(NESTED, pa.list_(MERGED_SPAN)),
         }
     )
-    server = {"base_url": url, "concurrency": 2, "retries": 0}
+    server = {"base_url": url, "id": "toy", "concurrency": 2, "retries": 0}
     given = {"model": "smollm2", "server": server, "max_invalid_frac": 1, **options}
     step = NerTranslate(NerTranslateConfig.model_validate(given))
     step.open(Context(models=folder, scratch=folder, cache=folder / "cache"))
