@@ -236,7 +236,7 @@ def phases(config: Path, folder: Path) -> dict[str, float]:
         if phase.kind in ("pass", "reduce"):
             units = range(phase.partitions) if phase.kind == "reduce" else [s.number for s in manifest.shards]
             start = cpu()
-            worker.run(phase.name, list(units), 0, lambda rows, size: None)
+            worker.run(phase.name, list(units), 0, lambda *_: None)
             seconds[phase.name] = cpu() - start
     worker.close()
     return seconds

@@ -262,8 +262,8 @@ def threads_table(corpus: Path, scratch: Path, rounds: int) -> None:
     if any(found.files != whole[1][0].files for found in (*whole[1], *whole[2])):
         sys.exit("the published files differ")
     print(f"\n### Threads of one worker on {corpus.name}, best of {rounds} by turns\n")
-    print("| threads | pass, wall s | of it start | net | CPU s, net | CPU s a wall s | peak MB |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    print("| threads | pass, wall s | of it start | net | CPU s of the whole run, net | peak MB |")
+    print("|---|---:|---:|---:|---:|---:|")
     net = {}
     for threads in (1, 2):
         wall, began = (min(found.wall for found in runs[threads]) for runs in (whole, start))
@@ -275,7 +275,6 @@ def threads_table(corpus: Path, scratch: Path, rounds: int) -> None:
             f"{began:.2f}",
             f"{net[threads]:.2f}",
             f"{cpu:.2f}",
-            f"{cpu / net[threads]:.2f}",
         )
         print(f"| {threads} | {' | '.join(row)} | {peak:.0f} |")
     print(

@@ -58,12 +58,9 @@ def duplicate_n_grams(  # type: ignore[no-untyped-def]  # numba infers
     left = _repeated_places(joined, cuts, count, sizes[0], marks, keys, places, bounds, chosen, flags, groups)
     for number in range(sizes.size):
         n = sizes[number]
-        left = _still_repeated(cuts, count, n, places, bounds, left)
+        left = _still_repeated(joined, cuts, count, n, places, bounds, keys, left)
         if left < 2:
             break
-        for c in range(left):  # not in the walk, where each would be waited for
-            p = places[c]
-            keys[c] = _key(joined + np.int64(cuts[p]), np.int64(cuts[p + n] - cuts[p]))
         if _OFTEN * left < count:
             some = _twice(places, left, marks, keys, chosen)
         else:
@@ -132,16 +129,22 @@ def _repeated_places(joined, cuts, count, shortest, marks, keys, places, bounds,
 
 
 @inlined
-def _still_repeated(cuts, count, n, places, bounds, left):  # type: ignore[no-untyped-def]  # numba infers
-    """Keeps the places that may hold a duplicate of n words; those that do not hold none of more words."""
+def _still_repeated(joined, cuts, count, n, places, bounds, keys, left):  # type: ignore[no-untyped-def]  # numba infers
+    """Keeps the places that may hold a duplicate of n words; those that do not hold none of more words.
+
+    keys: of their n-grams. They are made here and not in the walk, where each would be waited for.
+    """
     kept = np.int64(0)
     while left > 0 and places[left - 1] + n > count:
         left -= 1
     for c in range(left):
         p, bound = places[c], bounds[c]
+        start = np.int64(cuts[p])
+        length = np.int64(cuts[p + n]) - start
         places[kept] = p
         bounds[kept] = bound
-        kept += np.int64(cuts[p + n] - cuts[p] < bound)
+        keys[kept] = _key(joined + start, length)
+        kept += np.int64(length < bound)
     return kept
 
 

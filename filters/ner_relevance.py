@@ -10,10 +10,10 @@ In: the text, its tokens, and its languages if a step has identified them. Out, 
 
 The head looks at the vector of the encoder, at what a small network says of each of its tokens on the way
 (`filters.ner.names_encoder`), and at two surface features, which cost nothing: the shares of capitalised words inside sentences
-and of different ones among them (`filters.ner.surface`). They complement each other: capitals say little in German, which
-capitalises every noun, and nothing in Chinese. `filters/ner/shipped/ner-usem3.json` has the figures. A score says where a
-passage stands among those of its language; `filters.top` takes the best of each. Heads of one's own for the vector alone
-(`encoder.name` in the card: `usem3`) are taken as well.
+and of different ones among them (`filters.ner.surface`), which decide alone in languages that the encoder does not know. How
+much each weighs is trained on languages that it was not trained on; `filters/ner/shipped/ner-usem3.json` has the figures. A
+score says where a passage stands among those of its language; `filters.top` takes the best of each. Heads of one's own for
+the vector alone (`encoder.name` in the card: `usem3`) are taken as well.
 
 `classifier:` takes a classifier instead, such as the XLM-R that FiNERweb released, from a folder (`filters.ner.classifier`):
 

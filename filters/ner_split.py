@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from curate.core.batch import DocBatch
 from curate.core.columns import DOC
 from curate.core.stage import Annotator, StageConfig
-from filters.ner.splits import AUTHORITY, TEST, Shares, group_key, host_of, part_of
+from filters.ner.splits import AUTHORITY, TEST, Group, Shares, group_key, host_of, part_of
 
 _MOST_SEED = 2**63 - 1
 
@@ -42,6 +42,10 @@ class SplitConfig(StageConfig):
         0.1, ge=0, le=1, description="Share of hosts, and of documents without one, for test."
     )
     seed: int = Field(1, ge=0, le=_MOST_SEED, description="Another seed gives other parts.")
+    group: Group = Field(
+        "host",
+        description="What stays together: pages of a `host`; or, where hosts are few, passages of a `document` alone.",
+    )
     document: str = Field(
         DOC,
         min_length=1,
@@ -71,8 +75,9 @@ class NerSplit(Annotator[SplitConfig]):
         return {"split": pa.string(), "test": pa.bool_()}
 
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
+        by_host = self.config.group == "host"
         split = _parts(
-            batch.column("url"),
+            batch.column("url") if by_host else pa.nulls(batch.num_rows, pa.string()),
             batch.column(self.config.document).cast(pa.string()),
             Shares(self.config.dev, self.config.test),
             self.config.seed,

@@ -295,15 +295,16 @@ class RuleFilter(Annotator[C]):
         bool[rows] where the rule does not apply.
         """
         low, high = self._bounds
+        whose = tables if len(low) > 1 else 0
         rules = self.every_rule(self.config)
         failed = np.zeros((len(tables), len(rules)), np.bool_)
         for number, rule in enumerate(rules):
             values = measured[rule.column]
             # A comparison with nan (nothing measured, no bound) is false.
             if not np.isnan(low[:, number]).all():
-                failed[:, number] = values < low[tables, number]
+                failed[:, number] = values < low[whose, number]
             if not np.isnan(high[:, number]).all():
-                failed[:, number] |= values > high[tables, number]
+                failed[:, number] |= values > high[whose, number]
             if skipped is not None and rule.reason in skipped:
                 failed[:, number] &= ~skipped[rule.reason]
         return listed([rule.reason for rule in rules], failed)
@@ -315,7 +316,7 @@ def positions(names: list[str], languages: pa.StringArray | None, rows: int) -> 
     languages: string[rows], null where unknown, or None if none was identified. `names` holds `default`.
     """
     fallback = names.index(DEFAULT)
-    if languages is None:
+    if languages is None or len(names) == 1:
         return np.full(rows, fallback, np.int32)
     codes = languages.dictionary_encode()
     by_name = {name: number for number, name in enumerate(names)}

@@ -14,6 +14,15 @@ what falls out of the best of a part of the records is not among the best of all
 best so far and the records it has just read: memory is k × languages, whatever the size of the corpus. The report has the
 numbers: `candidates`, `missing` a value, `below_floor`, `kept`, and for a language with fewer than k `short_deu_Latn`.
 
+Where scores are dear, a pool of candidates by a cheap column comes first, bounded by language and host:
+
+    {use: filters.top, as: pool, over: passages__spans, by: surface__score, k: 20000, per_host: 100, seed: 1}
+    {use: filters.ner_relevance, as: ner, over: passages__spans}
+    {use: filters.top, over: passages__spans, by: ner__score, k: 2500, pool: pool__rank}
+
+`pool` names the places of that pool, and the report says how large it need have been: `kept_of_pool_10`, `…_25`, `…_50` of
+`kept` were among the first 10, 25, 50 % of their language's pool. If the first of these is near `kept`, a smaller pool does.
+
 Quotas are a language's own: a host that writes in two may have `per_host` in each. What has no address is a host alone.
 """
 
@@ -41,6 +50,8 @@ URL: Final = "url"
 #: Records that a reducer reads before it looks for the best of them.
 _BUFFER: Final = 1 << 20
 _PARTITIONS: Final = 16
+#: Per cent of a pool of which the report says how many of the kept it held.
+_SHARES: Final = (10, 25, 50)
 #: Bytes of input to a partition.
 _PARTITION_BYTES: Final = 16 << 30
 
@@ -62,6 +73,10 @@ class TopConfig(StageConfig):
     floor: float | None = Field(None, allow_inf_nan=False, description="Least value that is kept.")
     per_document: Quota | None = Field(None, description="Most passages of one document; only over passages.")
     per_host: Quota | None = Field(None, description="Most of one host, by the column `url`.")
+    pool: Name | None = Field(
+        None,
+        description="Places in a pool of candidates, `pool__rank`: the report says what smaller pools would have held.",
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = Field(
         None, description="Ties are decided by lot; without it the earlier ones are kept."
     )
@@ -71,7 +86,7 @@ class Top(Job[TopConfig]):
     """Keeps the k best of each language."""
 
     Config = TopConfig
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     def __init__(self, config: TopConfig) -> None:
         self.config = config
@@ -82,7 +97,7 @@ class Top(Job[TopConfig]):
     def reads(self) -> frozenset[str]:
         config = self.config
         named = {config.by, config.per} - {LANGUAGE}
-        optional = {URL: config.per_host, SOURCE_DOC: config.per_document}
+        optional = {URL: config.per_host, SOURCE_DOC: config.per_document, config.pool or "": config.pool}
         return frozenset(named | {name for name, quota in optional.items() if quota is not None})
 
     def writes(self) -> Mapping[str, pa.DataType]:
@@ -96,6 +111,13 @@ class Top(Job[TopConfig]):
                 f"'{self.config.by}' is {kind}, not a number",
                 help="name a column of numbers",
                 option="by",
+            )
+        if self.config.pool is not None and not pa.types.is_integer(schema.field(self.config.pool).type):
+            raise error(
+                "C206",
+                f"'{self.config.pool}' is {schema.field(self.config.pool).type}, no place in a pool",
+                help="name the `rank` of an earlier `filters.top`",
+                option="pool",
             )
         if self.config.per == LANGUAGE and language is None:
             raise error(
@@ -137,7 +159,7 @@ class Candidates(Mapper):
     def schema(self) -> pa.Schema:
         kinds = (
             (DOC, pa.int64()), ("group", pa.string()), ("value", pa.float64()), ("parent", pa.int64()),
-            ("host", pa.int64()),
+            ("host", pa.int64()), ("pool", pa.int64()),
         )  # fmt: skip
         return pa.schema([pa.field(name, kind, nullable=False) for name, kind in kinds])
 
@@ -156,7 +178,10 @@ class Candidates(Mapper):
         nothing = pa.array(np.zeros(batch.num_rows, np.int64))
         parents = batch.column(SOURCE_DOC) if config.per_document is not None else nothing
         hosts = pa.array(_hosts(batch.column(URL))) if config.per_host is not None else nothing
-        arrays = [batch.column(DOC), groups, pa.array(values.astype(np.float64)), parents, hosts]
+        pool = nothing
+        if config.pool is not None:
+            pool = pc.fill_null(batch.column(config.pool).cast(pa.int64()), 0)
+        arrays = [batch.column(DOC), groups, pa.array(values.astype(np.float64)), parents, hosts, pool]
         return Mapped(pa.RecordBatch.from_arrays(arrays, schema=self.schema()), partitions)
 
 
@@ -188,9 +213,12 @@ class Best(Reduce):
         pool = _Pool.empty()
         waiting: list[_Pool] = []
         counts = {"candidates": 0, "missing": 0, "below_floor": 0}
+        last = np.zeros(0, np.int64)  # place in each language's pool
         for record in records:
             part = _Pool.of(record, groups, self._config)
             counts["candidates"] += len(part.doc)
+            last = np.concatenate([last, np.zeros(len(groups) - len(last), np.int64)])
+            np.maximum.at(last, part.group, part.place)
             missing = np.isnan(part.value)
             low = part.value < (-np.inf if self._config.floor is None else self._config.floor)
             counts["missing"] += int(missing.sum())
@@ -203,6 +231,9 @@ class Best(Reduce):
             for name, count in counts.items():
                 context.unit.count(name, count)
             context.unit.count("kept", len(pool.doc))
+            for share in _SHARES if self._config.pool is not None else ():
+                inside = (pool.place > 0) & (pool.place * 100 <= last[pool.group] * share)
+                context.unit.count(f"kept_of_pool_{share}", int(inside.sum()))
             held = np.bincount(pool.group, minlength=len(groups))
             for name, number in sorted(groups.items()):
                 if held[number] < self._config.k:
@@ -224,15 +255,16 @@ class Best(Reduce):
 
 
 class _Pool:
-    """Records, column by column. tie: what decides between equal values, before doc."""
+    """Records, column by column. place: in the pool of candidates, 0 without one. tie: what decides between equal values,
+    before doc."""
 
     def __init__(self, *columns: npt.NDArray[Any]) -> None:
         self.columns = columns
-        self.doc, self.group, self.value, self.parent, self.host, self.tie = columns
+        self.doc, self.group, self.value, self.parent, self.host, self.place, self.tie = columns
 
     @staticmethod
     def empty() -> _Pool:
-        kinds = (np.int64, np.int64, np.float64, np.int64, np.int64, np.uint64)
+        kinds = (np.int64, np.int64, np.float64, np.int64, np.int64, np.int64, np.uint64)
         return _Pool(*(np.zeros(0, kind) for kind in kinds))
 
     @staticmethod
@@ -240,9 +272,10 @@ class _Pool:
         codes = record.column("group").dictionary_encode()
         numbers = [groups.setdefault(name, len(groups)) for name in codes.dictionary.to_pylist()]
         group = np.array([*numbers, 0], np.int64)[codes.indices.to_numpy()]
-        doc, value, parent, host = (record.column(n).to_numpy() for n in (DOC, "value", "parent", "host"))
+        names = (DOC, "value", "parent", "host", "pool")
+        doc, value, parent, host, place = (record.column(name).to_numpy() for name in names)
         tie = np.zeros(len(doc), np.uint64) if config.seed is None else _lots(doc, config.seed)
-        return _Pool(doc, group, value, parent, host, tie)
+        return _Pool(doc, group, value, parent, host, place, tie)
 
     @staticmethod
     def joined(pools: list[_Pool]) -> _Pool:

@@ -78,6 +78,10 @@ NAME: Final = "ner-usem3"
 CHARACTERS: Final = 2000
 #: Of the shares of capitalised words and of different ones, where capitals alone decide.
 CAPITALS: Final = np.array([5.0, 3.0])
+#: Passages of a language and corpus, trained on and only measured; sentences of a language's news.
+MOST_PASSAGES: Final = 600
+MOST_MEASURED: Final = 300
+NEWS_SENTENCES: Final = 500
 WITHOUT_SPACES: Final = frozenset({"cmn_Hani", "jpn_Jpan", "tha_Thai"})
 #: NTREX's codes of languages that curate calls otherwise.
 NEWS_CODES: Final = {"zho_Hans": "cmn_Hani"}
@@ -176,7 +180,7 @@ def measured(test: Passages, raw: dict[str, Float64s]) -> dict[str, dict[str, tu
     return {
         way: {
             str(group): (
-                round(spearman(values[here], test.density[here]), 3),
+                round(float(spearman(values[here], test.density[here])), 3),
                 round(macro_f1(test.density[here], values[here]), 3),
             )
             for group in sorted(set(test.group))
@@ -216,7 +220,7 @@ def scale(
     if news is not None:
         languages, values = news
         means = {str(x): float(values[languages == x].mean()) for x in sorted(set(languages))}
-        moved = np.mean([centres[x] - means[x] for x in means if x in centres])
+        moved = float(np.mean([centres[x] - means[x] for x in means if x in centres]))
         centres |= {x: value + moved for x, value in means.items() if x not in centres}
     by_script: dict[str, list[float]] = {}
     for language, value in centres.items():
@@ -255,7 +259,7 @@ def news_passages(path: Path) -> tuple[list[str], list[str]]:
     languages, texts = [], []
     for language, sentences in sorted(by.items()):
         joint = "" if language in WITHOUT_SPACES else " "
-        for at in range(0, min(len(sentences), 1500) - 9, 10):
+        for at in range(0, min(len(sentences), NEWS_SENTENCES) - 9, 10):
             languages.append(language)
             texts.append(joint.join(sentences[at : at + 10]))
     return languages, texts
@@ -273,13 +277,13 @@ def main() -> None:
     given = parser.parse_args()
     encoder = Usem3Names(WEIGHTS if WEIGHTS.is_file() else blank())
     encoder.open()
-    gold = passages(given.gold, encoder, 900)
+    gold = passages(given.gold, encoder, MOST_PASSAGES)
     trainer = Trainer(gold)
     held = left_out(trainer, gold)
     found = measured(gold, held)
     show(found)
     for path in given.also:
-        test = passages(path, encoder, 300)
+        test = passages(path, encoder, MOST_MEASURED)
         more = measured(test, left_out(trainer, test))
         show(more)
         found = {way: {**found[way], **more[way]} for way in found}

@@ -67,8 +67,8 @@ class Output:
         path = folder.local(self.path)
         return path if self.offset is None else Stretch(path, self.offset, self.bytes)
 
-    def source(self, folder: RunFolder) -> Place | Stretch:
-        """Where it is, for those who read some ranges of it."""
+    def ranges(self, folder: RunFolder) -> Place | Stretch:
+        """Where it is, for those who read a small part of it."""
         path = folder.absolute(self.path)
         return path if isinstance(path, ObjectPath) else self.place(folder)
 

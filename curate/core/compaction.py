@@ -2,7 +2,8 @@
 
     done/<phase>/<unit>-….json        →  done/<phase>/all.json, written last but before anything is removed
     counters/<phase>/<unit>.….json    →  counters/<phase>/all.<digest>.jsonl, a line a unit: {"unit", "counters"}
-    overlays and other outputs        →  packs, where a role has more than `packs.ROLE_FILES` files; in a store they stay
+    overlays and other outputs        →  packs, where a role has more than `packs.ROLE_FILES` files; not in a store,
+                                         where many objects are no burden
 
 Only the holder of the run's lock compacts, and nobody writes to a finished phase. Compacting what is compact does nothing.
 """
@@ -10,7 +11,9 @@ Only the holder of the run's lock compacts, and nobody writes to a finished phas
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +25,8 @@ from curate.core import packs
 from curate.core.commit import Done, Output, describe, temporary_name, write_merged
 from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder, new_attempt
-from curate.core.objects import ObjectPath, Place, read_all, remove
+from curate.core.objects import Place, read_all, remove
+from curate.core.store import is_url
 
 _MERGED_LINE: Final = re.compile(r'\{"unit": (\d+), "counters": (.*)\}\n')
 _COUNTERS: Final = "counters"
@@ -87,16 +91,14 @@ def _with_counters(folder: RunFolder, phase: str, records: Mapping[int, Done]) -
     }
 
 
-def _scattered(
-    folder: RunFolder, records: Mapping[int, Done]
-) -> list[tuple[str, list[tuple[int, str, Output]]]]:
+def _scattered(folder: RunFolder, records: Mapping[int, Done]) -> list[tuple[str, list[tuple[int, str, Output]]]]:
     """Roles with too many files: name, and (unit, role, output) by unit. The shards that ingest writes are one role."""
-    if isinstance(folder.root, ObjectPath):
-        return []  # stores are made for many objects, and copying them would cost more requests than it saves
     found: dict[tuple[str, str], list[tuple[int, str, Output]]] = {}
+    if not isinstance(folder.root, Path):
+        return []
     for unit in sorted(records):
         for role, output in records[unit].outputs.items():
-            if role != _COUNTERS and not output.path.startswith("/"):
+            if role != _COUNTERS and not output.path.startswith("/") and not is_url(output.path):
                 name = "shard" if role.startswith("shard") else role
                 found.setdefault((output.path.rpartition("/")[0], name), []).append((unit, role, output))
     return [
@@ -111,7 +113,7 @@ def _with_packs(folder: RunFolder, records: Mapping[int, Done]) -> dict[int, Don
     moved: dict[int, dict[str, Output]] = {}
     plan = []
     for name, members in _scattered(folder, records):
-        beside = folder.work / members[0][2].path
+        beside = folder.local(members[0][2].path)
         attempt = new_attempt()
         for number, share in enumerate(packs.shares([output.bytes for _, _, output in members])):
             path = folder.pack(beside, name, number, attempt)
@@ -153,14 +155,15 @@ def read_counters(
 def _counter_texts(folder: RunFolder, records: Mapping[int, Done]) -> Iterator[tuple[int, str]]:
     """The counters of each unit as JSON text. A merged file has units in ascending order, so it is read once, along."""
     merged: dict[str, Iterator[tuple[int, str]]] = {}
-    counted = {u: records[u].outputs[_COUNTERS].path for u in sorted(records) if _COUNTERS in records[u].outputs}
-    texts = _texts(folder, {unit: name for unit, name in counted.items() if name.endswith(".json")})
+    counted = {unit: records[unit].outputs[_COUNTERS].path for unit in sorted(records) if _COUNTERS in records[unit].outputs}
+    single = _texts(folder, {unit: name for unit, name in counted.items() if name.endswith(".json")})
     for unit, name in counted.items():
         if name.endswith(".json"):
-            yield next(texts)
+            yield next(single)
             continue
-        lines = merged.setdefault(name, _merged_lines(folder.local(name)))
-        text = next((text for number, text in lines if number == unit), None)
+        if name not in merged:
+            merged[name] = _merged_lines(folder.local(name))
+        text = next((text for number, text in merged[name] if number == unit), None)
         if text is None:
             raise _damaged_counters(folder.absolute(name), KeyError(unit))
         yield unit, text
@@ -173,7 +176,7 @@ def _texts(folder: RunFolder, names: Mapping[int, str]) -> Iterator[tuple[int, s
         some = units[start : start + _AT_ONCE]
         for unit, text in zip(some, read_all([folder.absolute(names[u]) for u in some]), strict=True):
             if text is None:
-                raise FileNotFoundError(str(folder.absolute(names[unit])))
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), names[unit])
             yield unit, text.decode("utf-8")
 
 

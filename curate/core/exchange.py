@@ -29,7 +29,7 @@ import pyarrow as pa
 import xxhash
 
 from curate.core.errors import error
-from curate.core.objects import ObjectPath, Place, size_of
+from curate.core.objects import ObjectPath, size_of
 from curate.core.packs import Stretch
 
 _RUN_BYTES = 64 * 1024 * 1024
@@ -136,11 +136,14 @@ class ExchangeReader:
     index, or all of a small file, and then one each stretch.
     """
 
-    def __init__(self, place: Place | Stretch, seal: str) -> None:
+    def __init__(self, place: Path | Stretch | ObjectPath, seal: str) -> None:
         self._path = place
-        path, self._start = (place.path, place.offset) if isinstance(place, Stretch) else (place, 0)
+        self._start = place.offset if isinstance(place, Stretch) else 0
         try:
-            self._file = _InStore(path) if isinstance(path, ObjectPath) else pa.OSFile(str(path))
+            if isinstance(place, ObjectPath):
+                self._file = _InStore(place)
+            else:
+                self._file = pa.OSFile(str(place.path if isinstance(place, Stretch) else place))
             self._open(place.bytes if isinstance(place, Stretch) else self._file.size(), seal)
         except (OSError, pa.ArrowException) as cause:
             raise _damaged(place, str(cause)) from cause
@@ -239,7 +242,7 @@ class _InStore:
         return pa.py_buffer(self._place.read_range(start, min(size, self._size - start)))
 
 
-def _damaged(path: Place | Stretch, cause: str) -> Exception:
+def _damaged(path: Path | Stretch | ObjectPath, cause: str) -> Exception:
     return error(
         "R306",
         f"the exchange file {path} cannot be read: {cause}",

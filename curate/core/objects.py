@@ -223,6 +223,8 @@ class Sizes:
         self._root = root
         self._known: dict[Path, int | None] = {}
         self._listed: dict[ObjectPath, Mapping[ObjectPath, int]] = {}
+        #: Of files that many records name, by their names there.
+        self.shared: dict[str, int | None] = {}
 
     def __call__(self, place: Place) -> int | None:
         if isinstance(place, Path):

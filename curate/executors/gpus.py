@@ -1,20 +1,22 @@
-"""GPUs of this machine, for phases that need them: how many there are, and that a run does not begin without.
+"""GPUs of this machine, for phases that need them: which there are, who gets which, and that a run does not begin without.
 
-A worker's number is in `CURATE_WORKER`; a step takes the device of that number. Schedulers (Slurm, Ray) give each task
-devices of its own, so there the number is 0.
+Each worker of the local executor sees its own devices and no other (`CUDA_VISIBLE_DEVICES`), so a step takes the first that
+it sees, as it does under Slurm and Ray, which give each task devices of its own. Workers beyond the GPUs see none; they wait
+while a phase needs one.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
-from typing import Final
+import os
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 from curate.core.errors import error
 from curate.core.plan import Phase, Plan
 
-#: Environment variable: the number of a worker.
-WORKER: Final = "CURATE_WORKER"
+#: By which CUDA is told what a process may see: numbers, or names such as `GPU-8f6e` and `MIG-…`.
+VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 
 
 def visible_gpus() -> int:
@@ -26,12 +28,35 @@ def visible_gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def gpus_for(plan: Plan, phases: Sequence[Phase]) -> int:
-    """How many GPUs the workers share, 0 if none of these phases needs one. E509 if one does and this machine has too few."""
+def device_names(count: int, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """What to call the first `count` of the devices that this process sees, so that a child sees the same ones."""
+    listed = [name.strip() for name in environment.get(VISIBLE, "").split(",") if name.strip()]
+    return tuple(listed[:count]) if len(listed) >= count else tuple(map(str, range(count)))
+
+
+class Gpus(NamedTuple):
+    """devices: that the workers of a run share. each: what one takes."""
+
+    devices: tuple[str, ...] = ()
+    each: int = 1
+
+    @property
+    def workers(self) -> int:
+        """That can have some at the same time."""
+        return len(self.devices) // self.each
+
+    def environment(self, worker: int) -> dict[str, str]:
+        """What a worker sees; nothing is said where no phase needs a GPU."""
+        own = self.devices[worker * self.each : (worker + 1) * self.each]
+        return {VISIBLE: ",".join(own) if len(own) == self.each else ""} if self.devices else {}
+
+
+def gpus_for(plan: Plan, phases: Sequence[Phase]) -> Gpus:
+    """The GPUs that the workers share, none if none of these phases needs one. E509 if one does and this machine has too few."""
     needs = {phase.name: int(phase.resources.get("gpus", 0)) for phase in phases}
     most = max(needs.values(), default=0)
     if most == 0:
-        return 0
+        return Gpus()
     found = visible_gpus()
     if found < most:
         phase = next(name for name, need in needs.items() if need == most)
@@ -42,4 +67,4 @@ def gpus_for(plan: Plan, phases: Sequence[Phase]) -> int:
             help="set `device: cpu` for the step, or run where there is one (`--on slurm`, `--on ray`)",
             phase=phase,
         )
-    return found
+    return Gpus(device_names(found, os.environ), most)

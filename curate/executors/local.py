@@ -27,7 +27,7 @@ from curate.core.objects import Place
 from curate.core.plan import Phase
 from curate.core.stage import Work
 from curate.executors.failures import unit_failure, worker_lost
-from curate.executors.gpus import WORKER
+from curate.executors.gpus import Gpus
 
 #: Environment variables by which libraries are told how many threads they may use.
 THREAD_LIMITS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
@@ -110,7 +110,7 @@ class _Process:
 class LocalExecutor:
     """Runs phases with `workers` processes of `threads` threads. Use as a context manager: leaving it ends them.
 
-    gpus: that phases which need some may share, one worker for as many as a phase needs; worker n takes GPU n.
+    gpus: that phases which need some may share, one worker for as many as it takes, which sees no other.
     share: what units that are fewer than workers may use more of; None: every unit has just `threads`.
     scratch: a folder for the workers' scratch files, of this run alone. A killed worker leaves its files there, so it is
     emptied at the start and removed at the end; the run's lock must be held.
@@ -126,7 +126,7 @@ class LocalExecutor:
         retries: int,
         environment: Mapping[str, str],
         scratch: Path,
-        gpus: int = 0,
+        gpus: Gpus = Gpus(),  # noqa: B008  # a tuple: nobody changes it
         share: Share | None = None,
     ) -> None:
         self._root = root
@@ -159,8 +159,8 @@ class LocalExecutor:
         self, phase: Phase, tasks: Sequence[Sequence[int]], listener: Listener, describe: Describe
     ) -> None:
         """Do every unit of these tasks, or raise the first failure. describe: what to say about a unit in an error."""
-        need = int(phase.resources.get("gpus", 0))
-        self._most = min(self._workers, max(1, self._gpus // need)) if need else self._workers
+        needed = int(phase.resources.get("gpus", 0)) > 0
+        self._most = min(self._workers, max(1, self._gpus.workers)) if needed else self._workers
         waiting = deque((number, deque(units)) for number, units in enumerate(tasks))
         attempts: dict[int, int] = {}
         while waiting or any(p.unit is not None or p.todo for p in self._processes):
@@ -186,7 +186,7 @@ class LocalExecutor:
         log = self._logs / f"worker-{os.getpid()}-{self._started}.log"
         self._started += 1
         threads = str(self._threads)
-        limits = {**dict.fromkeys(THREAD_LIMITS, threads), **ALLOCATOR, WORKER: str(number)}
+        limits = {**dict.fromkeys(THREAD_LIMITS, threads), **ALLOCATOR, **self._gpus.environment(number)}
         command = [sys.executable, "-m", "curate.executors.worker", str(self._root)]
         with log.open("ab") as file:
             process = subprocess.Popen(

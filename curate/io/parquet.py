@@ -33,7 +33,7 @@ BATCH_ROWS: Final = 65_536
 STEP_ROWS: Final = 64
 STEP_BYTES: Final = 4 * 1024 * 1024
 SMALL_STEP_ROWS: Final = 1024
-SMALL_STEP_BYTES: Final = 256 * 1024
+SMALL_STEP_BYTES: Final = 512 * 1024
 #: Read buffer of a column. A request to a store costs more than a read from a disk.
 BUFFER_BYTES: Final = 256 * 1024
 URL_BUFFER_BYTES: Final = 4 * 1024 * 1024
@@ -162,10 +162,16 @@ def _steps(
         step = rows_at_a_time(metadata.num_rows, metadata.total_byte_size)
         try:
             names = None if columns is None else list(columns)
+            as_read = None
             for record in parquet.iter_batches(step, row_groups=[group], columns=names, use_threads=False):
-                # Arrow reads `a.b` too where `a` is asked for.
-                asked = record if names is None else record.select(names)
-                yield Rows(first_row + done, _decode_dictionaries(asked))
+                if as_read is None:
+                    as_read = _as_asked(record.schema, names)
+                if as_read:
+                    yield Rows(first_row + done, record)
+                else:
+                    # Arrow reads `a.b` too where `a` is asked for.
+                    asked = record if names is None else record.select(names)
+                    yield Rows(first_row + done, _decode_dictionaries(asked))
                 done += record.num_rows
             if done < end:
                 yield Unreadable(
@@ -174,6 +180,12 @@ def _steps(
         except (pa.ArrowException, OSError) as fault:
             yield Unreadable(first_row + done, end - done, group, f"row group {group}: {_first_line(fault)}")
         first_row += end
+
+
+def _as_asked(read: pa.Schema, names: list[str] | None) -> bool:
+    """Whether what Arrow reads is what was asked for. To look at every small piece would cost as much as joining them."""
+    dictionaries = any(pa.types.is_dictionary(field.type) for field in read)
+    return not dictionaries and (names is None or read.names == names)
 
 
 def _decode_dictionaries(record: pa.RecordBatch) -> pa.RecordBatch:
@@ -193,8 +205,8 @@ def _join(pieces: Iterator[Rows | Unreadable], large: int) -> Iterator[Rows | Un
             yield piece
             waiting, size, rows = [], 0, 0
             continue
-        for part in _halve(piece):
-            count, weight = part.record.num_rows, part.record.nbytes
+        for part, weight in _halve(piece):
+            count = part.record.num_rows
             most = BATCH_BYTES if waiting and waiting[0].first_row < large else BATCH_BYTES // 2
             if waiting and (size + weight > most or rows + count > BATCH_ROWS):
                 yield from _joined(waiting)
@@ -210,10 +222,11 @@ def _joined(parts: list[Rows]) -> Iterator[Rows]:
         yield Rows(parts[0].first_row, pa.concat_batches([part.record for part in parts]))
 
 
-def _halve(piece: Rows) -> Iterator[Rows]:
-    count = piece.record.num_rows
-    if count <= 1 or (piece.record.nbytes <= BATCH_BYTES and count <= BATCH_ROWS):
-        yield piece
+def _halve(piece: Rows) -> Iterator[tuple[Rows, int]]:
+    """With the bytes of each."""
+    count, size = piece.record.num_rows, piece.record.nbytes
+    if count <= 1 or (size <= BATCH_BYTES and count <= BATCH_ROWS):
+        yield piece, size
         return
     half = count // 2
     yield from _halve(Rows(piece.first_row, piece.record.slice(0, half)))

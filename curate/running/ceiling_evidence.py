@@ -107,7 +107,7 @@ def _pairs_in(documents: Documents, phase: Phase, job: Job[Any], excess: Excess,
     assert phase.source is not None
     source = documents.run.phase(phase.source).done
     readers = [
-        ExchangeReader(d.outputs["rows"].source(documents.folder), d.outputs["rows"].checksum)
+        ExchangeReader(d.outputs["rows"].ranges(documents.folder), d.outputs["rows"].checksum)
         for _, d in sorted(source.items())
     ]
     best: list[tuple[int, Pair]] = []

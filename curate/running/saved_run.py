@@ -18,7 +18,7 @@ from curate.core.plan import FORMAT, Plan
 def load_run(root: Place) -> tuple[Plan, Manifest]:
     """Plan and manifest of a run folder; R309 if it is none, or of another version."""
     with without_collector():
-        return load_plan(root), _manifest(root)
+        return _load(root)
 
 
 @contextmanager
@@ -35,8 +35,8 @@ def without_collector() -> Iterator[None]:
 
 def load_plan(root: Place) -> Plan:
     """The plan of a run folder; R309 if it is none, or of another version."""
-    with _explained(root):
-        text = _text(root, RunFolder(root).plan)
+    with _explained(root, RunFolder(root).plan):
+        text = RunFolder(root).plan.read_text(encoding="utf-8")
         if (found := dict(json.loads(text)).get("format")) != FORMAT:
             raise error(
                 "R309",
@@ -46,24 +46,21 @@ def load_plan(root: Place) -> Plan:
         return Plan.from_json(text)
 
 
-def _manifest(root: Place) -> Manifest:
-    with _explained(root):
-        return Manifest.from_json(_text(root, RunFolder(root).manifest))
-
-
-def _text(root: Place, path: Place) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as cause:
-        message = f"{root} is not a run folder: it has no {path.name}"
-        raise error("R307", message, help="give the config file") from cause
+def _load(root: Place) -> tuple[Plan, Manifest]:
+    plan = load_plan(root)
+    with _explained(root, RunFolder(root).manifest):
+        return plan, Manifest.from_json(RunFolder(root).manifest.read_text(encoding="utf-8"))
 
 
 @contextmanager
-def _explained(root: Place) -> Iterator[None]:
-    """What goes wrong while a file of the run folder is understood."""
+def _explained(root: Place, file: Place) -> Iterator[None]:
+    """What goes wrong while a file of the run folder is read."""
     try:
         yield
+    except FileNotFoundError as cause:
+        raise error(
+            "R307", f"{root} is not a run folder: it has no {file.name}", help="give the config file"
+        ) from cause
     except (ValueError, TypeError, KeyError) as cause:
         raise error(
             "R309", f"{root} holds a damaged plan or manifest: {cause}", help="start anew with --force"

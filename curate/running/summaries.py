@@ -15,12 +15,15 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import xxhash
 
 from curate.core.commit import Done, checksum_of, write_atomically
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
-from curate.core.objects import Sizes
+from curate.core.objects import Place, Sizes
 from curate.core.plan import Phase
 from curate.running.ledger import encoders
 
@@ -81,9 +84,9 @@ def write_summary(
             files[output.path] = max(files.get(output.path, 0), end)
     summary = dataclasses.asdict(Summary.of(len(records), records.values()))
     made_from = {
-        "plan": checksum_of(folder.plan),
-        "manifest": checksum_of(folder.manifest),
-        "records": checksum_of(folder.all_done(phase.name)),
+        "plan": digest_of(folder.plan),
+        "manifest": digest_of(folder.manifest),
+        "records": digest_of(folder.all_done(phase.name)),
     }
     whole = {"corpus": corpus, "shards": len(manifest.shards), "groups": len(manifest.groups)}
     text = json.dumps({**made_from, **whole, **summary, "files": files}) + "\n"
@@ -100,7 +103,7 @@ class Summaries:
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        self._run = {"plan": checksum_of(folder.plan), "manifest": checksum_of(folder.manifest)}
+        self._run = {"plan": digest_of(folder.plan), "manifest": digest_of(folder.manifest)}
         #: Fingerprint of the whole input, if a summary that holds has it.
         self.corpus: str | None = None
         #: How many shards it has, and runs of them (`Manifest.groups`).
@@ -113,11 +116,10 @@ class Summaries:
             if any(raw[name] != digest for name, digest in self._run.items()):
                 return None
             single = any(self._folder.done_folder(phase.name).glob("[0-9]*.json"))
-            if single or raw["records"] != checksum_of(self._folder.all_done(phase.name)):
+            if single or raw["records"] != digest_of(self._folder.all_done(phase.name)):
                 return None
             sizes = Sizes()
-            there = {p: sizes(self._folder.absolute(p)) for p in raw["files"]}
-            if any(found is None or found < raw["files"][p] for p, found in there.items()):
+            if any((sizes(self._folder.absolute(path)) or 0) < size for path, size in raw["files"].items()):
                 return None
             found = Summary(**{f.name: raw[f.name] for f in dataclasses.fields(Summary)})
             self.corpus, self.shards, self.groups = str(raw["corpus"]), int(raw["shards"]), int(raw["groups"])
@@ -125,3 +127,7 @@ class Summaries:
             return None
         return found
 
+
+def digest_of(path: Place) -> str:
+    """`checksum_of` a small file, or object."""
+    return checksum_of(path) if isinstance(path, Path) else xxhash.xxh3_128_hexdigest(path.read_bytes())

@@ -359,7 +359,7 @@ class Worker:
         key = (phase_name, unit, role)
         if key not in self._exchange:
             output = self._finished(phase_name)[unit].outputs[role]
-            self._exchange[key] = ExchangeReader(output.source(self.folder), output.checksum)
+            self._exchange[key] = ExchangeReader(output.ranges(self.folder), output.checksum)
             while len(self._exchange) > self._open_files:
                 self._exchange.popitem(last=False)
         self._exchange.move_to_end(key)

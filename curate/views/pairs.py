@@ -26,7 +26,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-
 from curate.core.errors import CurateError
 from curate.core.exchange import ExchangeReader
 from curate.core.manifest import shard_of

@@ -145,8 +145,10 @@ def _read_run(root: Place) -> RunState:
     folder = RunFolder(root)
     reading = _Reading(folder)
     phases = tuple(reading.phase(phase) for phase in reading.plan.phases)
-    failure, worker, queue = _failure(folder), holder(folder), queue_state(folder)
-    return RunState(reading.plan, folder, phases, failure, worker, queue, lambda: reading.manifest)
+    failure, queue = _failure(folder), queue_state(folder)
+    return RunState(
+        reading.plan, folder, phases, failure, holder(folder), queue, lambda: reading.manifest
+    )
 
 
 class _Reading:

@@ -9,7 +9,9 @@ fail first, if they do.
     padded    rows × longest row ≤ budget
     packed    all tokens ≤ budget
 
-While the model works on one batch, the thread cuts the next texts, and one finished batch is being fetched. A batch that
+While the model works on one batch, the thread cuts the next texts, and one finished batch is being fetched. Cutting begins
+when a window is made (`Window`), before its turn at the model comes: with two threads of a worker the model goes from one
+window to the next without waiting. A batch that
 does not fit in memory is halved, down to one text; if that does not fit either, it is E509. The budget of the rest of the
 window is lowered to what did fit.
 
@@ -19,8 +21,9 @@ vector differs by rounding (about 1e-6 in float32, 1e-2 in bfloat16).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final, NamedTuple
 
@@ -89,30 +92,29 @@ class _Cut(NamedTuple):
     truncated: npt.NDArray[np.bool_]
 
 
-def encode_window(
-    texts: pa.StringArray,
-    max_characters: int,
-    tokenizer: Tokenizer,
-    forward: Forward,
-    budget: int,
-    *,
-    padded: bool,
-    dimensions: int,
-    name: str,
-) -> Encoded:
-    """Vectors of all texts, in their order; zero where there was nothing to read."""
-    cut, truncated = first_characters(texts, max_characters)
-    vectors = np.zeros((len(cut), dimensions), np.float32)
-    n_tokens = np.zeros(len(cut), np.int32)
-    model = _Model(forward, budget, padded, vectors, name)
-    for part in _tokenised(cut, tokenizer, budget):
-        truncated[part.rows] |= part.truncated
-        lengths = np.array([len(ids) for ids in part.ids], np.int64)
-        n_tokens[part.rows] = lengths
-        order = np.argsort(-lengths, kind="stable")
-        model.run(part.rows, part.ids, lengths, order[lengths[order] > 0])
-    model.collect()
-    return Encoded(vectors, n_tokens, truncated)
+class Window:
+    """Texts whose first tokens are being cut; `encode`, once, gives them to the model."""
+
+    def __init__(self, texts: pa.StringArray, max_characters: int, tokenizer: Tokenizer, budget: int) -> None:
+        self._texts, self._truncated = first_characters(texts, max_characters)
+        self._budget = budget
+        self._cuts = _Cuts(self._texts, tokenizer, budget)
+
+    def encode(self, forward: Forward, *, padded: bool, dimensions: int, name: str) -> Encoded:
+        """Vectors of all texts, in their order; zero where there was nothing to read."""
+        truncated = self._truncated
+        vectors = np.zeros((len(self._texts), dimensions), np.float32)
+        n_tokens = np.zeros(len(self._texts), np.int32)
+        model = _Model(forward, self._budget, padded, vectors, name)
+        with self._cuts as parts:
+            for part in parts:
+                truncated[part.rows] |= part.truncated
+                lengths = np.array([len(ids) for ids in part.ids], np.int64)
+                n_tokens[part.rows] = lengths
+                order = np.argsort(-lengths, kind="stable")
+                model.run(part.rows, part.ids, lengths, order[lengths[order] > 0])
+        model.collect()
+        return Encoded(vectors, n_tokens, truncated)
 
 
 class _Model:
@@ -175,12 +177,40 @@ class _Model:
             self._waiting = (part, fetch)
 
 
-def _tokenised(texts: pa.StringArray, tokenizer: Tokenizer, budget: int) -> Iterator[_Cut]:
-    """The texts, longest first, a few batches at a time; the next are cut while the caller uses the last."""
+class _Cuts:
+    """The texts as tokens, longest first, a few batches at a time; the next are cut while the caller uses the last. The first
+    are begun at once; entering it promises that the thread ends."""
+
+    def __init__(self, texts: pa.StringArray, tokenizer: Tokenizer, budget: int) -> None:
+        self._texts, self._tokenizer = texts, tokenizer
+        self._parts = deque(_parts(texts, budget * _TOKEN_BYTES * _BATCHES_AHEAD))
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
+        self._coming = self._next()
+
+    def _next(self) -> Future[_Cut] | None:
+        return self._thread.submit(self._cut, self._parts.popleft()) if self._parts else None
+
+    def _cut(self, rows: Int64s) -> _Cut:
+        return _Cut(rows, *self._tokenizer.encode(self._texts.take(pa.array(rows)).to_pylist()))
+
+    def __enter__(self) -> Iterator[_Cut]:
+        return self._made()
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def _made(self) -> Iterator[_Cut]:
+        while self._coming is not None:
+            made = self._coming.result()
+            self._coming = self._next()
+            yield made
+
+
+def _parts(texts: pa.StringArray, step: int) -> list[Int64s]:
+    """Rows of the texts, longest first, cut where so many bytes are together."""
     sizes = pc.binary_length(texts).to_numpy(zero_copy_only=False).astype(np.int64)
     order = np.argsort(-sizes, kind="stable")
     ends = np.cumsum(np.maximum(sizes[order], 1))
-    step = budget * _TOKEN_BYTES * _BATCHES_AHEAD
     parts: list[Int64s] = []
     first = 0
     while first < len(order):
@@ -188,15 +218,4 @@ def _tokenised(texts: pa.StringArray, tokenizer: Tokenizer, budget: int) -> Iter
         last = max(first + 1, int(np.searchsorted(ends, before + step, "right")))
         parts.append(order[first:last])
         first = last
-
-    def cut(rows: Int64s) -> _Cut:
-        return _Cut(rows, *tokenizer.encode(texts.take(pa.array(rows)).to_pylist()))
-
-    with ThreadPoolExecutor(1, thread_name_prefix="tokenizer") as ahead:
-        coming = ahead.submit(cut, parts[0]) if parts else None
-        for following in [*parts[1:], None]:
-            if coming is None:
-                return
-            made = coming.result()
-            coming = ahead.submit(cut, following) if following is not None else None
-            yield made
+    return parts

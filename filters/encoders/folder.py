@@ -16,7 +16,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from curate.core.errors import CurateError, Problem, error
 from curate.core.models import models_folder, require
-from filters.encoders.batches import Batch, Forward, encode_window
+from filters.encoders.batches import Batch, Forward, Window
 from filters.encoders.encoder import Encoded, Settings
 from filters.encoders.meter import Meter
 from filters.encoders.options import FolderOptions
@@ -116,16 +116,15 @@ class FolderEncoder(ABC):
         self._load(files)
 
     def encode(self, texts: pa.StringArray, max_characters: int) -> Encoded:
+        return self.begin(texts, max_characters)()
+
+    def begin(self, texts: pa.StringArray, max_characters: int) -> Callable[[], Encoded]:
+        """Begins to cut the texts into tokens; what is returned must be called, and encodes them."""
         assert self._tokenizer is not None
-        return encode_window(
-            texts,
-            max_characters,
-            self._tokenizer,
-            Forward(self._forward, self._out_of_memory, self._recover, self.meter, self.computes_here),
-            self.options.batch_tokens,
-            padded=self.padded,
-            dimensions=self.dimensions,
-            name=self.name,
+        window = Window(texts, max_characters, self._tokenizer, self.options.batch_tokens)
+        forward = Forward(self._forward, self._out_of_memory, self._recover, self.meter, self.computes_here)
+        return partial(
+            window.encode, forward, padded=self.padded, dimensions=self.dimensions, name=self.name
         )
 
     def weights(self) -> Mapping[str, Path]:

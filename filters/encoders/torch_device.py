@@ -6,9 +6,8 @@ prepared and started while the last one is still computed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +17,6 @@ from filters.encoders.encoder import Settings
 from filters.encoders.folder import FolderEncoder, unfit
 from filters.encoders.meter import Meter
 from filters.encoders.options import TorchOptions
-
-#: Set by the local executor: the number of a worker, which takes the device of that number.
-WORKER: Final = "CURATE_WORKER"
-
 
 class TorchEncoder(FolderEncoder):
     """An encoder on a device of torch."""
@@ -44,15 +39,14 @@ class TorchEncoder(FolderEncoder):
         if self.options.device == "cpu":
             torch.set_num_threads(self.threads)
             return torch.device("cpu")
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if not count:
+        if not torch.cuda.is_available():
             raise error(
                 "E509",
                 f"the encoder {self.options.model} is to run on CUDA, and torch {torch.__version__} finds no such device",
                 help="set `device: cpu`, or run where there is a GPU, its driver and a torch built for it",
             )
         torch.set_float32_matmul_precision("highest")
-        return torch.device("cuda", int(os.environ.get(WORKER, "0")) % count)
+        return torch.device("cuda", 0)  # of those that the executor lets this process see
 
     def _check_vocabulary(self, rows: int) -> None:
         """rows: of the embeddings. E507 if the tokenizer has numbers for which there is none."""

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from threading import Lock, local
 from typing import Any, Final
@@ -158,8 +159,11 @@ class Vectors:
     ) -> None:
         """Encode texts, put them into rows `at`, and keep them."""
         most = self._recipe.max_characters
+        shown = first_characters(texts, most)[0]
+        begin = getattr(self._encoder, "begin", None)  # tokens are cut before the model's turn comes
+        encode = begin(shown, most) if begin is not None else partial(self._encoder.encode, shown, most)
         with self._turn:
-            encoded = self._encoder.encode(first_characters(texts, most)[0], most)
+            encoded = encode()
         with np.errstate(over="ignore"):  # beyond 65,504 it is infinite, and the row is refused
             vectors = encoded.embeddings.astype(np.float16)
         made = Rows(into.keys[at], encoded.n_tokens, encoded.truncated, vectors)

@@ -27,8 +27,8 @@ from filters.heads.outputs import output_scores
 
 Float32s = npt.NDArray[np.float32]
 Layers = list[tuple[Float32s, Float32s]]
-#: Vectors that go through the layers together.
-_BLOCK: Final = 1024
+#: Vectors that go through the layers together: whole tiles of any kernel, so that they need not be copied.
+_BLOCK: Final = 1152
 #: Columns come in multiples of this; those that are added are zero.
 _COLUMNS: Final = 32
 
@@ -58,8 +58,9 @@ class Head:
         from filters.encoders.matrix import multiply, padded
 
         rows = padded(len(vectors))
-        values = np.zeros((rows, vectors.shape[1]), np.float32)
-        values[: len(vectors)] = vectors
+        values = np.ascontiguousarray(vectors, np.float32)
+        if rows > len(vectors):
+            values = np.concatenate([values, np.zeros((rows - len(vectors), vectors.shape[1]), np.float32)])
         for number, (panels, bias, depth) in enumerate(self._layers):
             made = np.empty((rows, len(bias)), np.float32)
             multiply(

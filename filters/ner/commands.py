@@ -206,6 +206,13 @@ def score_command(gold: Path, pred: Path, by: str, types: Path | None, as_json: 
 @click.option("--sentences", is_flag=True, help="Cut texts into sentences.")
 @click.option("--dev", type=_SHARE, help="Share of hosts and documents for dev; OUTPUT is then a folder.")
 @click.option("--test", type=_SHARE, help="Share of hosts and documents for test; OUTPUT is then a folder.")
+@click.option(
+    "--group",
+    type=click.Choice(["host", "document"]),
+    default="host",
+    show_default=True,
+    help="What stays together: pages of a host; or, where there are few hosts, passages of a document alone.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of the parts.")
 @click.option("--title", help="Of the dataset card; default: the folder's name.")
 @click.option("--licence", help="That the dataset card states: cc-by-4.0.")
@@ -220,6 +227,7 @@ def export_command(
     sentences: bool,
     dev: float | None,
     test: float | None,
+    group: str,
     seed: int,
     title: str | None,
     licence: str | None,
@@ -267,7 +275,9 @@ def export_command(
     shares = None if dev is None and test is None else Shares(dev or 0.0, test or 0.0)
     known = type_map() if types is None else type_map().with_file(types)
     named = title or output.name
-    request = Request(by, known, shares, seed, sentences, named, licence, anew=types is not None)  # type: ignore[arg-type]
+    request = Request(
+        by, known, shares, seed, sentences, named, licence, group, anew=types is not None  # type: ignore[arg-type]
+    )
     if kind == "datasets":
         done = export_datasets(table, output, request)
     elif shares is None:
@@ -279,6 +289,9 @@ def export_command(
     click.echo(f"{counts.pop('sentences', 0):,} sentences and {counts.pop('spans', 0):,} spans in {output}")
     if done.parts:
         click.echo("parts: " + ", ".join(f"{part} {rows:,}" for part, rows in sorted(done.parts.items())))
+    for part, share in (("dev", dev), ("test", test)):
+        if share and not done.parts.get(part):
+            click.echo(f"{part} is empty: hosts are few or large; try --group document, or another --seed")
     if done.alone:
         click.echo(
             f"{done.alone:,} texts have neither `url` nor a document (`source_doc`, `document`, or `id` of a passage): each went "

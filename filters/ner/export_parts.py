@@ -31,7 +31,7 @@ from curate.core.errors import error
 from filters.ner.card import Counts, data_file, dataset_card, judge_columns
 from filters.ner.export import FORMATS, NESTED, By, Format, export_rows, rows_of
 from filters.ner.sentences import split_row
-from filters.ner.splits import PARTS, TRAIN, Shares, assign, host_of
+from filters.ner.splits import PARTS, TRAIN, Group, Shares, assign, host_of
 from filters.ner.types import TypeMap
 
 CARD: Final = "README.md"
@@ -43,7 +43,7 @@ _ROWS: Final = 20_000
 @dataclass(frozen=True)
 class Request:
     """What is exported and how. shares: of the dev and test part; None: as the column `split` says. anew: standard and core
-    types are those of the map, whatever stands in the spans."""
+    types are those of the map, whatever stands in the spans. group: `document` lets pages of one host be in several parts."""
 
     by: By
     types: TypeMap
@@ -52,6 +52,7 @@ class Request:
     sentences: bool = False
     title: str = ""
     license: str | None = None
+    group: Group = "host"
     anew: bool = False
 
 
@@ -129,7 +130,8 @@ def parts_of(table: pa.Table, request: Request) -> tuple[list[str], int]:
     """The part of each row, and how many rows are a group of their own for want of a host and a document."""
     if request.shares is None:
         return [part or TRAIN for part in _column(table, "split").to_pylist()], 0
-    hosts = [host_of(url) for url in _column(table, "url").to_pylist()]
+    by_host = request.group == "host"
+    hosts = [host_of(url) if by_host else None for url in _column(table, "url").to_pylist()]
     documents = _documents(table)
     alone = sum(host is None and document is None for host, document in zip(hosts, documents, strict=True))
     return assign(hosts, documents, request.shares, request.seed), alone

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import xxhash
@@ -28,6 +28,10 @@ _SPACE: Final = 2.0**64
 _WORLD_WIDE: Final = "www."
 #: The part of an address that names the host, for `re` and RE2 alike.
 AUTHORITY: Final = r"^(?:(?:[A-Za-z][A-Za-z0-9+.\-]*:)?//)?(?P<authority>[^/?#]*)"
+
+
+#: What holds together: pages of a host and passages of a document, or the latter alone.
+Group = Literal["host", "document"]
 
 
 class Shares(NamedTuple):

@@ -307,38 +307,44 @@ def write_inputs(folder: Path) -> None:
         pq.write_table(pa.table({"id": ids, "text": part}), folder / f"{number}.parquet")
 
 
+def made(place: Place) -> Place:
+    write_inputs(place / "in")
+    place.config(CONFIG)
+    return place
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A run of one task that nothing happened to. Tests only read it."""
+    place = made(Place(tmp_path_factory.mktemp("quiet") / "work"))
+    place.run("--tasks", "1").succeeded()
+    return place
+
+
 @pytest.mark.slow
-def test_a_run_from_end_to_end(tmp_path: Path) -> None:
-    answers = []
-    for tasks, workers in ((1, 1), (5, 2)):
-        place = Place(tmp_path / f"{tasks}-{workers}")
-        write_inputs(place / "in")
-        place.config(CONFIG)
-        place.run("--tasks", str(tasks), workers=workers).succeeded()
-        answers.append(published(place / "out/all"))
+def test_a_run_from_end_to_end(tmp_path: Path, quiet: Place) -> None:
+    several = made(Place(tmp_path / "several"))
+    several.run("--tasks", "5", workers=2).succeeded()
+    shards = [
+        batch_of(pq.read_table(quiet / f"in/{n}.parquet")["text"].to_pylist(), first=n << 32)
+        for n in range(4)
+    ]
+    expected, _ = run(shards, tmp_path, keep="longest")
+    for place in (quiet, several):
         marks = pl.read_parquet(place / "runs/job/overlays/pass2/*.parquet")
         removed = marks.filter(~pl.col("near__keep"))
         assert len(removed) > 50
         alive = set(marks.filter(pl.col("drop").is_null())["doc"])
         assert set(removed["near__survivor"]) <= alive
         assert set(removed["drop"]) == {"near"}
-        shards = [
-            batch_of(pq.read_table(place / f"in/{n}.parquet")["text"].to_pylist(), first=n << 32)
-            for n in range(4)
-        ]
-        expected, _ = run(shards, tmp_path, keep="longest")
         found = {row["doc"]: row["near__survivor"] for row in marks.iter_rows(named=True)}
         assert found == {doc: mark["survivor"] for doc, mark in expected.items()}
-    assert answers[0] == answers[1]
+    assert published(several / "out/all") == published(quiet / "out/all")
 
 
 @pytest.mark.slow
-def test_a_kill_in_every_phase_changes_nothing(tmp_path: Path) -> None:
-    quiet, place = Place(tmp_path / "quiet"), Place(tmp_path / "killed")
-    for run_place in (quiet, place):
-        write_inputs(run_place / "in")
-        run_place.config(CONFIG)
-    quiet.run().succeeded()
+def test_a_kill_in_every_phase_changes_nothing(tmp_path: Path, quiet: Place) -> None:
+    place = made(Place(tmp_path / "killed"))
     for phase in (
         "pass1",
         "near.link",
@@ -356,12 +362,8 @@ def test_a_kill_in_every_phase_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_lost_side_file_is_made_again(tmp_path: Path) -> None:
-    quiet, place = Place(tmp_path / "quiet"), Place(tmp_path / "lost")
-    for run_place in (quiet, place):
-        write_inputs(run_place / "in")
-        run_place.config(CONFIG)
-    quiet.run().succeeded()
+def test_a_lost_side_file_is_made_again(tmp_path: Path, quiet: Place) -> None:
+    place = made(Place(tmp_path / "lost"))
     assert place.run(faults=[Fault("os:link", KILL_GROUP, r"done/near.link/\d", call=1)]).code < 0
     victim = next((place / "runs/job/exchange/pass1").glob("*.side.arrow"))
     victim.write_bytes(victim.read_bytes()[:-100])

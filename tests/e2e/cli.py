@@ -1,32 +1,37 @@
 """The real command line in a folder of its own: `Place` holds inputs, configs, runs and outputs of one test.
 
-Every command that writes runs as a process group of its own, so a test can see that nothing of it is left, and no command
-may ever show a traceback.
+Commands with faults, an environment, a prefix or a cluster are process groups of their own; the others are called in this
+process, as each new one takes a second to begin (`tests/runtime/test_cli.py` has them as processes). Workers are processes
+always. Nothing may be left of either at the end, and no command may ever show a traceback.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import chdir
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 import psutil
-from click.testing import CliRunner
 
-from curate.cli import cli
+from curate.cli import main
 
 CURATE: Final = str(Path(sys.executable).with_name("curate"))
 _INJECTED: Final = str(Path(__file__).with_name("injected"))
 _SECONDS: Final = 240
+#: Commands that can be called in this process.
+_INSIDE: Final = ("check", "dedup", "explain", "inspect", "logs", "plan", "report", "run", "status")
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,9 @@ class Place:
         prefix: Sequence[str] = (),
     ) -> Result:
         """Run a command to its end. prefix: a command that runs it, such as `setpriv`."""
+        alone = faults or environment or prefix or "--on" in arguments
+        if arguments[0] in _INSIDE and not alone:
+            return self._called(*map(str, arguments))
         process = self.start(*arguments, faults=faults, environment=environment, prefix=prefix)
         try:
             out, err = process.communicate(timeout=_SECONDS)
@@ -145,17 +153,38 @@ class Place:
         given = arguments if arguments and str(arguments[0]).endswith(".yaml") else ("job.yaml", *arguments)
         return self.curate("run", *given, "--workers", str(workers), faults=faults, **options)
 
+    def _called(self, *arguments: str) -> Result:
+        """What `curate` does as a program, in this process."""
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+        code = 0
+        before = set(_descendants())
+        with (
+            chdir(self.root),
+            patch.dict(os.environ, self._variables),
+            patch.object(tempfile, "tempdir", None),
+            patch.object(sys, "argv", [CURATE, *arguments]),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            out.flush()
+            err.flush()
+        left = _after_a_while(lambda: [p for p in _descendants() if p not in before])
+        assert not left, f"processes are left: {left}"
+        return Result(code, *(file.buffer.getvalue().decode() for file in (out, err)))
+
     def report(self, run: str = "job") -> dict[str, Any]:
         """`curate report --json`."""
         report: dict[str, Any] = self._shown("report", run, "--json")
         return report
 
     def _shown(self, *arguments: str | Path) -> Any:
-        """What a command that only reads shows, asked in this process: a new one takes longer to start than to answer."""
-        with chdir(self.root):
-            result = CliRunner().invoke(cli, [*map(str, arguments)], env=self._variables)
-        assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
+        result = self.curate(*arguments)
+        result.succeeded()
+        return result.json
 
     def plan(self, *arguments: str | Path) -> dict[str, dict[str, Any]]:
         """Phases by name, as `curate plan --json` shows them."""
@@ -165,16 +194,20 @@ class Place:
 
 @dataclass
 class Template:
-    """A place after a run, for tests that change something: each finds it as it was, under the same paths."""
+    """A place after a run, for tests that change something: each finds it as it was, under the same paths.
+
+    name: of this state, where a place has several.
+    """
 
     place: Place
+    name: str = "kept"
 
     def __post_init__(self) -> None:
         shutil.copytree(self.place.root, self._kept, symlinks=True)
 
     @property
     def _kept(self) -> Path:
-        return self.place.root.parent / f"{self.place.root.name}-kept"
+        return self.place.root.parent / f"{self.place.root.name}-{self.name}"
 
     def restored(self) -> Place:
         shutil.rmtree(self.place.root)
@@ -182,17 +215,35 @@ class Template:
         return self.place
 
 
-def orphans(group: int, lingering: tuple[str, ...] = (), patience: float = 5) -> list[str]:
+def orphans(group: int, lingering: tuple[str, ...] = ()) -> list[str]:
     """Processes of a group that are still there after its leader has ended."""
-    deadline = time.monotonic() + patience
-    while True:
-        left = [
+    return _after_a_while(
+        lambda: [
             p
             for p in psutil.process_iter(["name", "status"])
             if _in_group(p, group) and p.info["name"] not in lingering
         ]
-        if not left or time.monotonic() > deadline:
-            return [str(p) for p in left]
+    )
+
+
+def _descendants() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children(recursive=True) if _alive(p)]
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _after_a_while(left: Callable[[], list[psutil.Process]], patience: float = 5) -> list[str]:
+    """The processes that do not go away."""
+    deadline = time.monotonic() + patience
+    while True:
+        found = left()
+        if not found or time.monotonic() > deadline:
+            return [str(p) for p in found]
         time.sleep(0.05)
 
 

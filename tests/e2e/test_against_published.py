@@ -16,7 +16,7 @@ from curate.core.errors import CurateError
 from curate.running.task import Worker
 from curate.views.documents import Documents
 from curate.views.status import read_run
-from tests.e2e.cli import Fault, Place, Result
+from tests.e2e.cli import Fault, Place, Result, Template
 from tests.e2e.killing import KILL_GROUP
 from tests.e2e.run_folder import published, strays
 
@@ -58,9 +58,10 @@ def config(place: Place, name: str, exact: str = "", near: str = "") -> str:
     return place.config(CONFIG.format(name=name, **options), f"{name}.yaml")
 
 
-@pytest.fixture
-def grown(place: Place) -> Place:
-    """Two years: the second has copies of the first, nearly equal pages, copies of its own, and pages of its own."""
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """Two years, of which one has run: the other has copies of the first, nearly equal pages, copies of its own, and own pages."""
+    place = Place(tmp_path_factory.mktemp("against") / "work")
     write(place / "in/old", {f"old/{n}": text(n) for n in range(30)} | {"old/again": text(3)})
     place.run(config(place, "old")).succeeded()
     new = {f"copy/{n}": text(n).replace(" ", "  ") for n in range(5)}
@@ -68,16 +69,38 @@ def grown(place: Place) -> Place:
     new |= {f"own/{n}": text(100 + n) for n in range(8)} | {"own/again": text(104, changes=1)}
     write(place / "in/new", new)
     config(place, "new", "index/old-exact", "runs/old")
-    return place
+    return Template(place, "old")
+
+
+@pytest.fixture(scope="module")
+def both(old: Template) -> Template:
+    """The same place after the second year has run too."""
+    place = old.restored()
+    place.run("new.yaml", workers=2).succeeded()
+    return Template(place, "both")
+
+
+@pytest.fixture
+def grown(old: Template) -> Place:
+    """After the first year."""
+    return old.restored()
+
+
+@pytest.fixture
+def done(both: Template) -> Place:
+    """After both."""
+    return both.restored()
 
 
 def kept(place: Place, name: str) -> set[str]:
     return set(pl.read_parquet(place / f"out/{name}/**/*.parquet")["id"])
 
 
-def test_what_is_published_stays_and_what_is_like_it_goes(grown: Place) -> None:
+def test_what_is_published_stays_and_what_is_like_it_goes(old: Template, both: Template) -> None:
+    grown = old.restored()
     before = published(grown / "out/old") | published(grown / "index")
-    grown.run("new.yaml", workers=2).succeeded()
+    assert not list((grown / "index").glob("new-*"))
+    both.restored()
     assert kept(grown, "new") == {f"own/{n}" for n in range(8)}
     assert before.items() <= (published(grown / "out/old") | published(grown / "index")).items()
     report = grown.report("new")
@@ -88,27 +111,26 @@ def test_what_is_published_stays_and_what_is_like_it_goes(grown: Place) -> None:
     assert kept(grown, "third") == {"z"}
 
 
-def test_explain_shows_a_published_survivor(grown: Place) -> None:
-    grown.run("new.yaml").succeeded()
-    (life,) = grown.curate("explain", "new", "near/12", "--json").json
+def test_explain_shows_a_published_survivor(done: Place) -> None:
+    (life,) = done.curate("explain", "new", "near/12", "--json").json
     step = next(s for s in life["steps"] if s["step"] == "near")
     twin = next(t for t in step["twins"] if t["role"] == "survivor")
     assert (twin["id"], twin["first_line"], twin["published"]["run"]) == ("old/12", "Page 12", "old")
     assert step["first_line"] == "Page 12"
     assert twin["doc"] < 0
     assert twin["similarity"] >= 0.8
-    (alone,) = Documents(read_run(grown / "runs/new")).fetch([twin["doc"]])
+    (alone,) = Documents(read_run(done / "runs/new")).fetch([twin["doc"]])
     assert (alone.id, alone.text) == (f"published#{twin['doc']}", None)
     # Its number in the run that published it leads back to it.
-    (older,) = grown.curate("explain", "old", f"doc:{twin['published']['doc']}", "--json").json
+    (older,) = done.curate("explain", "old", f"doc:{twin['published']['doc']}", "--json").json
     assert (older["id"], older["state"]) == ("old/12", "kept")
-    shown = grown.curate("explain", "new", "near/12")
+    shown = done.curate("explain", "new", "near/12")
     assert (
-        f"published by old as doc:{twin['published']['doc']}, in the index {grown / 'index/old-near'}"
+        f"published by old as doc:{twin['published']['doc']}, in the index {done / 'index/old-near'}"
         in shown.out
     )
-    (grown / "index/old-near").rename(grown / "index/gone")
-    shown = grown.curate("explain", "new", "near/12")
+    (done / "index/old-near").rename(done / "index/gone")
+    shown = done.curate("explain", "new", "near/12")
     assert "of an index that cannot be read" in shown.out
     assert shown.code == 0
     # Another index in its place has other documents under the same numbers.
@@ -156,22 +178,21 @@ def test_published_twins_are_named_where_pairs_are_shown(grown: Place) -> None:
     assert all((old, line) == (one.replace("far", "old"), f"Page {one[4:]}") for one, old, line in held)
 
 
-def test_another_index_makes_the_job_new_and_nothing_else_does(grown: Place) -> None:
-    grown.run("new.yaml").succeeded()
-    assert all(phase["pending"] == 0 for phase in grown.plan("new.yaml").values())
-    (grown / "elsewhere").mkdir()
-    (grown / "index/old-exact").rename(grown / "elsewhere/old-exact")
-    config(grown, "new", "elsewhere/old-exact", "runs/old")
-    assert all(phase["pending"] == 0 for phase in grown.plan("new.yaml").values())
-    config(grown, "new", "index/new-exact", "runs/old")
-    text = (grown / "new.yaml").read_text().replace("index: index/new-", "index: index/newer-")
-    grown.config(text, "new.yaml")
-    plan = grown.plan("new.yaml")
+def test_another_index_makes_the_job_new_and_nothing_else_does(done: Place) -> None:
+    assert all(phase["pending"] == 0 for phase in done.plan("new.yaml").values())
+    (done / "elsewhere").mkdir()
+    (done / "index/old-exact").rename(done / "elsewhere/old-exact")
+    config(done, "new", "elsewhere/old-exact", "runs/old")
+    assert all(phase["pending"] == 0 for phase in done.plan("new.yaml").values())
+    config(done, "new", "index/new-exact", "runs/old")
+    text = (done / "new.yaml").read_text().replace("index: index/new-", "index: index/newer-")
+    done.config(text, "new.yaml")
+    plan = done.plan("new.yaml")
     assert plan["exact.group"]["pending"] > 0
     assert plan["pass1"]["pending"] == 0
     # Put in place of the one that the plan names, it is not read by a worker of that plan.
-    shutil.copytree(grown / "index/new-exact", grown / "index/old-exact")
-    worker = Worker(grown / "runs/new", scratch=grown.scratch)
+    shutil.copytree(done / "index/new-exact", done / "index/old-exact")
+    worker = Worker(done / "runs/new", scratch=done.scratch)
     with pytest.raises(CurateError, match="than when the run was planned") as caught:
         worker.run("exact.group", [0], 0, lambda *_: None)
     worker.close()
@@ -224,18 +245,17 @@ def test_an_option_makes_new_what_looks_at_it(place: Place) -> None:
         assert f"index/old-{step} is what this run made before" in result.err
 
 
-def test_an_index_that_is_gone_is_written_again(grown: Place) -> None:
-    grown.run("new.yaml").succeeded()
-    (grown / "index/new-near").rename(grown / "index/moved")
-    plan = grown.plan("new.yaml")
+def test_an_index_that_is_gone_is_written_again(done: Place) -> None:
+    (done / "index/new-near").rename(done / "index/moved")
+    plan = done.plan("new.yaml")
     assert [name for name, phase in plan.items() if phase["pending"]] == ["near.index"]
-    grown.run("new.yaml").succeeded()
-    found = published(grown / "index")
+    done.run("new.yaml").succeeded()
+    found = published(done / "index")
     names = {name for name in found if name.startswith("moved/")}
     assert len(names) == 5
     assert all(found[name] == found[name.replace("moved", "new-near")] for name in names)
-    next((grown / "index/new-near").glob("segment-*/keys.parquet")).unlink()
-    assert "not whole" in _refused(grown.run("new.yaml"))
+    next((done / "index/new-near").glob("segment-*/keys.parquet")).unlink()
+    assert "not whole" in _refused(done.run("new.yaml"))
 
 
 def _refused(result: Result) -> str:
@@ -243,22 +263,21 @@ def _refused(result: Result) -> str:
     return result.err
 
 
-def test_a_place_that_cannot_be_used_stops_a_run_before_work(grown: Place) -> None:
-    grown.run("new.yaml").succeeded()
-    attempts = published(grown / "runs/new")
+def test_a_place_that_cannot_be_used_stops_a_run_before_work(done: Place) -> None:
+    attempts = published(done / "runs/new")
     more = pa.table({"id": ["more"], "text": [text(400)]})
-    pq.write_table(more, grown / "in/new/9.parquet")
-    result = grown.run("new.yaml", "--update")
+    pq.write_table(more, done / "in/new/9.parquet")
+    result = done.run("new.yaml", "--update")
     result.failed_with("R312", "R312", exit_code=1)
     assert "index/new-near is what this run made before its inputs or options changed" in result.err
-    assert published(grown / "runs/new") == attempts
-    result = grown.curate("check", "new.yaml", "--update", "--set", "steps.exact.index=index/old-near")
+    assert published(done / "runs/new") == attempts
+    result = done.curate("check", "new.yaml", "--update", "--set", "steps.exact.index=index/old-near")
     assert "index/old-near is there already, as the index of another run" in result.err
     twice = [f"--set=steps.{step}.index=index/both" for step in ("exact", "near")]
-    grown.curate("check", "new.yaml", "--update", *twice).failed_with("C202", exit_code=2)
+    done.curate("check", "new.yaml", "--update", *twice).failed_with("C202", exit_code=2)
     names = [f"--set=steps.{step}.index=index/next-{step}" for step in ("exact", "near")]
-    grown.run("new.yaml", "--update", *names).succeeded()
-    assert kept(grown, "new") == {f"own/{n}" for n in range(8)} | {"more"}
+    done.run("new.yaml", "--update", *names).succeeded()
+    assert kept(done, "new") == {f"own/{n}" for n in range(8)} | {"more"}
 
 
 def test_the_index_of_a_run_elsewhere_is_that_one(grown: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from curate.core.columns import TEXT
 from curate.running.joined import SIZE
 from curate.running.passes import pass_columns
 from curate.running.saved_run import load_run
-from tests.e2e.cli import Fault, Place
+from tests.e2e.cli import Fault, Place, Template
 from tests.e2e.killing import KILL_GROUP, KILL_SELF
 from tests.e2e.run_folder import attempts, done_records, published, strays
 
@@ -93,32 +93,47 @@ def expected(names: str = "abcdef") -> dict[str, str | None]:
     return fate | {str(row["id"]): None for row in alive}
 
 
-@pytest.fixture
-def job(place: Place) -> Place:
+def made(place: Place) -> Place:
     write_inputs(place / "in")
     place.config(CONFIG)
     return place
+
+
+@pytest.fixture
+def job(place: Place) -> Place:
+    return made(place)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """A run that nothing happened to."""
+    place = made(Place(tmp_path_factory.mktemp("finished") / "work"))
+    place.run("--tasks", "3", workers=2).succeeded()
+    return Template(place)
+
+
+@pytest.fixture
+def done(finished: Template) -> Place:
+    return finished.restored()
 
 
 def kept(place: Place) -> set[str]:
     return set(pl.read_parquet(place / "out/all/**/*.parquet")["id"])
 
 
-def test_the_answer_is_that_of_dictionaries(job: Place) -> None:
-    job.run("--tasks", "3", workers=2).succeeded()
+def test_the_answer_is_that_of_dictionaries(done: Place) -> None:
     fates = expected()
-    assert kept(job) == {name for name, step in fates.items() if step is None}
-    report = job.report()
+    assert kept(done) == {name for name, step in fates.items() if step is None}
+    report = done.report()
     assert report["balanced"]
     dropped = {step["step"]: step["rows_dropped"] for step in report["steps"]}
     for step in ("read", "early", "exact", "late", "keyed"):
         assert dropped[step] == sum(1 for other in fates.values() if other == step), step
-    assert strays(job / "runs/job", job / "out/all") == []
+    assert strays(done / "runs/job", done / "out/all") == []
 
 
-def test_every_removal_names_a_twin_that_survived(job: Place) -> None:
-    job.run().succeeded()
-    marks = pl.read_parquet(job / "runs/job/overlays/pass2/*.parquet", include_file_paths="file")
+def test_every_removal_names_a_twin_that_survived(done: Place) -> None:
+    marks = pl.read_parquet(done / "runs/job/overlays/pass2/*.parquet", include_file_paths="file")
     seen = marks.filter(pl.col("exact__cluster").is_not_null())
     alive = set(seen.filter(pl.col("exact__keep"))["doc"])
     removed = seen.filter(~pl.col("exact__keep"))
@@ -137,59 +152,50 @@ def test_every_removal_names_a_twin_that_survived(job: Place) -> None:
 
 
 @pytest.mark.slow
-def test_equal_bytes_for_any_tasks_and_workers(tmp_path: Path) -> None:
-    seen = []
-    for tasks, workers in ((1, 1), (3, 2), (7, 2)):
-        place = Place(tmp_path / f"{tasks}-{workers}")
-        write_inputs(place / "in")
-        place.config(CONFIG)
-        place.run("--tasks", str(tasks), workers=workers).succeeded()
-        seen.append(published(place / "out/all"))
-        assert seen[-1] == seen[0]
+@pytest.mark.parametrize(("tasks", "workers"), [(1, 1), (7, 2)])
+def test_equal_bytes_for_any_tasks_and_workers(job: Place, done: Place, tasks: int, workers: int) -> None:
+    job.run("--tasks", str(tasks), workers=workers).succeeded()
+    assert published(job / "out/all") == published(done / "out/all")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase", ["pass1", "exact.group", "pass2", "keyed.group", "pass3"])
-def test_kills_in_every_phase_of_a_job(tmp_path: Path, job: Place, phase: str) -> None:
-    quiet = Place(tmp_path / "quiet")
-    write_inputs(quiet / "in")
-    quiet.config(CONFIG)
-    quiet.run().succeeded()
-    result = job.run(faults=[Fault("os:link", KILL_GROUP, rf"done/{phase}/\d", call=2)], workers=2)
-    assert result.code < 0
-    before = attempts(job / "runs/job")
-    killed = [Fault("curate.core.commit:write_done", KILL_SELF, rf"^{phase} ", call=1)]
-    job.run(faults=killed, workers=2).succeeded()
-    after = attempts(job / "runs/job")
-    assert {k: v for k, v in before.items() if k in after} == {k: after[k] for k in before if k in after}
-    assert published(job / "out/all") == published(quiet / "out/all")
+def test_kills_in_every_phase_of_a_job(job: Place, done: Place) -> None:
+    """In each the whole run, then a worker of the run that goes on, which ends with the kill in the phase after."""
+    phases = ["pass1", "exact.group", "pass2", "keyed.group", "pass3"]
+    before: dict[tuple[str, int, str], str] = {}
+    for last, phase in zip([None, *phases], [*phases, None], strict=True):
+        worker = [Fault("curate.core.commit:write_done", KILL_SELF, rf"^{last} ", call=1)] if last else []
+        group = [Fault("os:link", KILL_GROUP, rf"done/{phase}/\d", call=2)] if phase else []
+        result = job.run(faults=[*worker, *group], workers=2)
+        assert result.code < 0 if phase else result.code == 0, (phase, result.err)
+        after = attempts(job / "runs/job")
+        assert {k: v for k, v in before.items() if k in after} == {k: after[k] for k in before if k in after}
+        before = after
+    assert published(job / "out/all") == published(done / "out/all")
     assert strays(job / "runs/job", job / "out/all") == []
 
 
-def test_an_added_file_costs_only_its_own_mapping(job: Place) -> None:
-    job.run().succeeded()
-    before = attempts(job / "runs/job")
-    write_inputs(job / "in", "g")
-    job.run("--update").succeeded()
-    after = attempts(job / "runs/job")
+def test_an_added_file_costs_only_its_own_mapping(done: Place) -> None:
+    before = attempts(done / "runs/job")
+    write_inputs(done / "in", "g")
+    done.run("--update").succeeded()
+    after = attempts(done / "runs/job")
     mapped = {key: value for key, value in before.items() if key[0] == "pass1"}
     assert {key: after[key] for key in mapped} == mapped
-    assert len(done_records(job / "runs/job")["pass1"]) == 7
-    assert kept(job) == {name for name, step in expected("abcdefg").items() if step is None}
+    assert len(done_records(done / "runs/job")["pass1"]) == 7
+    assert kept(done) == {name for name, step in expected("abcdefg").items() if step is None}
 
 
-def test_a_run_that_is_done_does_nothing(job: Place) -> None:
-    job.run().succeeded()
-    before = attempts(job / "runs/job")
-    assert all(p["pending"] == 0 for p in job.plan().values())
-    job.run().succeeded()
-    assert attempts(job / "runs/job") == before
+def test_a_run_that_is_done_does_nothing(done: Place) -> None:
+    before = attempts(done / "runs/job")
+    assert all(p["pending"] == 0 for p in done.plan().values())
+    done.run().succeeded()
+    assert attempts(done / "runs/job") == before
 
 
-def test_marks_that_nobody_reads_texts_beside_need_none(job: Place) -> None:
+def test_marks_that_nobody_reads_texts_beside_need_none(done: Place) -> None:
     """The pass of marks and selectors takes sizes from the overlay before it: the same bytes as with texts."""
-    job.run().succeeded()
-    plan, manifest = load_run(job / "runs/job")
+    plan, manifest = load_run(done / "runs/job")
     wanted = {phase.name: pass_columns(plan, phase) for phase in plan.passes}
     assert TEXT in wanted["pass1"]
     assert SIZE in wanted["pass2"]
@@ -199,7 +205,7 @@ def test_marks_that_nobody_reads_texts_beside_need_none(job: Place) -> None:
         f"{seed}/{n}": len(str(row["text"])) for seed in "abdef" for n, row in enumerate(documents(seed, 150))
     }
     of_shard = [Path(manifest.files[shard.files[0]].path).stem for shard in manifest.shards]
-    marks = pl.read_parquet(job / "runs/job/overlays/pass2/*.parquet")
+    marks = pl.read_parquet(done / "runs/job/overlays/pass2/*.parquet")
     for doc, size in marks.select("doc", "text_bytes").rows():
         assert size == sizes[f"{of_shard[doc >> 32]}/{doc & 0xFFFFFFFF}"]
     assert len(marks) > 100
@@ -233,10 +239,9 @@ def test_a_flipped_bit_on_the_way_is_found(job: Place, stopped: str, damaged: st
     assert kept(job) == {name for name, step in expected().items() if step is None}
 
 
-def test_explain_shows_the_survivor_of_a_removed_document(job: Place) -> None:
-    job.run().succeeded()
+def test_explain_shows_the_survivor_of_a_removed_document(done: Place) -> None:
     removed = next(name for name, step in sorted(expected().items()) if step == "exact")
-    result = job.curate("explain", "job", removed, "--json")
+    result = done.curate("explain", "job", removed, "--json")
     result.succeeded()
     (life,) = result.json
     step = next(s for s in life["steps"] if s["step"] == "exact")
@@ -245,7 +250,7 @@ def test_explain_shows_the_survivor_of_a_removed_document(job: Place) -> None:
     assert expected()[twin["id"]] != "exact"
     assert " ".join(life["text"].split()) == " ".join(job_text(twin["id"]).split())
     assert twin["first_line"] == job_text(twin["id"]).split("\n")[0].strip()
-    shown = job.curate("explain", "job", removed)
+    shown = done.curate("explain", "job", removed)
     assert f"survivor {twin['id']}" in shown.out
 
 

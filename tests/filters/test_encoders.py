@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,11 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from curate.core.errors import CurateError
+from filters.encoders.cache import recipe_of
 from filters.encoders.encoder import Encoded, checksum
 from filters.encoders.options import EncoderOptions, Options, make_encoder
 from filters.encoders.tokens import Tokenizer
+from filters.encoders.vectors import Vectors
 from tests.filters import tiny_encoders as tiny
 
 torch = pytest.importorskip("torch", reason="needs curate[gpu]")
@@ -282,6 +287,38 @@ def test_a_prefix_is_put_before_each_text(folders: dict[str, Path]) -> None:
     plain = encoded("packed", folders["bert"], ["the one two"], max_tokens=64)
     prefixed = encoded("packed", folders["bert"], ["one two"], prefix="the ", max_tokens=64)
     assert plain.embeddings.tolist() == prefixed.embeddings.tolist()
+
+
+def test_the_next_window_is_cut_while_the_model_works(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads of a worker, one model: the second has its tokens before its turn comes, and both get their own vectors."""
+    encoder = opened("packed", folders["gte"])
+    windows = [pa.array(tiny.TEXTS, pa.string()), pa.array(tiny.TEXTS[::-1], pa.string())]
+    wanted = [encoder.encode(window, 65_536).embeddings for window in windows]
+    vectors = Vectors(encoder, recipe_of(encoder, 65_536), None)
+    vectors.begin()
+    turn = threading.Event()
+    forward, tokens, calls = encoder._forward, encoder._tokenizer.encode, []
+
+    def slow(batch: Any) -> Any:
+        assert turn.wait(30), "the other window's tokens are cut meanwhile"
+        return forward(batch)
+
+    def counted(texts: list[str]) -> Any:
+        made = tokens(texts)
+        calls.append(len(texts))
+        if len(calls) == 2:
+            turn.set()
+        return made
+
+    monkeypatch.setattr(encoder, "_forward", slow)
+    monkeypatch.setattr(encoder._tokenizer, "encode", counted)
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda window: vectors.encode(window, Counter()), windows))
+    assert calls == [len(set(tiny.TEXTS))] * 2
+    for one, other in zip(found, wanted, strict=True):
+        assert np.abs(one.embeddings - other).max() < 1e-3  # rounded to float16
 
 
 class Limited:

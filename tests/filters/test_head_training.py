@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from filters.heads.training.recipe import Fit, Recipe
 from filters.heads.training.train import train
 from filters.quality import Quality, QualityConfig
 from tests.filters.rule_cases import batch_of
-from tests.filters.tiny_encoders import write_onnx
+from tests.filters.tiny_encoders import write_bert, write_gte, write_onnx
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((300, 12))
@@ -234,9 +235,14 @@ def test_vectors_are_kept_and_found_again(
     assert again.documents == first.documents == 80
 
 
-def test_a_head_of_another_encoder(tmp_path: Path) -> None:
-    """Trained and applied with a tiny ONNX model; the card knows how its vectors were made."""
-    model = {"use": "onnx", "model": str(write_onnx(tmp_path / "model")), "pooling": "mean"}
+@pytest.mark.parametrize(
+    ("use", "write"), [("onnx", write_onnx), ("transformers", write_bert), ("packed", write_gte)]
+)
+def test_a_head_of_another_encoder(use: str, write: Callable[[Path], Path], tmp_path: Path) -> None:
+    """Trained and applied with a tiny model of random weights; the card knows how its vectors were made."""
+    if use != "onnx":
+        pytest.importorskip("torch", reason="needs curate[gpu]")
+    model = {"use": use, "model": str(write(tmp_path / "model")), "pooling": "mean", "max_tokens": 128}
     rows = [{"text": f"{'one two ' * (n % 7)}bridge {n}", "score": n % 7} for n in range(40)]
     labels = [{"path": str(jsonl(tmp_path / "labels.jsonl", rows))}]
     raw = {"name": "tiny", "labels": labels, "encoder": model, "seeds": 1, "output": str(tmp_path)}

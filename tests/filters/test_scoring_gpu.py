@@ -17,6 +17,7 @@ def test_the_gpu_benchmark_runs_small() -> None:
     assert result.exit_code == 0, result.output
     assert "| curate, packed |" in result.output
     assert "x JQL's procedure" in result.output
+    assert re.search(r"encoder busy [0-9.]+%", result.output)
     apart = re.search(r"apart by at most ([0-9.]+)", result.output)
     assert apart is not None
     assert float(apart[1]) < 0.05

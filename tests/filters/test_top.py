@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -126,3 +128,23 @@ def test_ties_are_drawn_by_lot_with_a_seed() -> None:
     other, _ = chosen(rows, TopConfig(by="value", k=20, seed=2), 50)
     assert one == again
     assert set(one) != set(other) != set(range(20))
+
+
+def test_the_report_says_what_a_smaller_pool_would_have_held() -> None:
+    """Of two languages, pools of 20 and of 8: the best by value stand at these places."""
+    places = {"deu_Latn": [2, 3, 9, 20], "eng_Latn": [1, 2, 8]}
+    rows, ranks = [], []
+    for language, best in places.items():
+        for place in range(1, 21 if language == "deu_Latn" else 9):
+            rows.append((language, 2.0 if place in best else 0.0, place, None))
+            ranks.append(place)
+    given = batch(rows, 0).append({"pool__rank": pa.array(ranks, pa.int32())})
+    counts = Counter[str]()
+    job = STAGE(TopConfig(by="value", k=9, floor=1.0, pool="pool__rank"))
+    assert "pool__rank" in job.reads()
+    masks = [np.arange(28) < 5, np.arange(28) >= 5]
+    records = [job.mapper(1).emit(given.filter(mask)).records for mask in masks]
+    unit = ReduceUnit(0, [0], 28, lambda _: iter(()), lambda name, n: counts.update({name: n}))
+    context = Context(models=Path(), scratch=Path(), unit=unit)
+    assert sum(len(found) for found, _ in job.reduces(1)[0].reduce(iter(records), context)) == 7
+    assert {name: counts[f"kept_of_pool_{name}"] for name in (10, 25, 50)} == {10: 1, 25: 4, 50: 5}

@@ -68,7 +68,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "size", "expected"),
     [
-        (1000, 3_000_000, 87),  # 3 KB rows: 256 KiB a step
+        (1000, 3_000_000, 174),  # 3 KB rows: 512 KiB a step
         (1000, 100_000_000, 41),  # 100 KB rows: 4 MiB a step
         (1000, 20_000_000, 64),
         (10, 600_000_000, 1),

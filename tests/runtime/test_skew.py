@@ -21,7 +21,8 @@ from curate.core.plan import even_tasks, pack
 from curate.io import sharding
 from curate.planning.fingerprints import unit_sizes
 from curate.planning.session import Request, prepare
-from curate.running.run import close_phase, lay_out, locked, open_phase
+from curate.running.locks import locked
+from curate.running.run import close_phase, lay_out, open_phase
 from curate.running.task import Worker
 
 WORDS = ["".join(letters) for letters in itertools.product("abcdefghijklmno", repeat=3)]

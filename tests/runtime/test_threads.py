@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from curate.core.batch import DocBatch
+from curate.executors.gpus import Gpus, device_names
 from curate.executors.local import THREAD_BYTES, WORKER_BYTES, LocalExecutor, Share
 from curate.io.parquet import BATCH_BYTES
 from curate.running.threads import Threads
@@ -228,8 +229,9 @@ def test_phases_that_need_gpus_have_a_worker_for_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workers beyond the GPUs wait for other phases; one that is lost is replaced under its number."""
+    gpus = Gpus(("4", "5"))
     executor = LocalExecutor(
-        tmp_path, logs=tmp_path, workers=4, threads=1, retries=0, environment={}, scratch=tmp_path, gpus=2
+        tmp_path, logs=tmp_path, workers=4, threads=1, retries=0, environment={}, scratch=tmp_path, gpus=gpus
     )
 
     def start(number: int) -> None:
@@ -248,3 +250,38 @@ def test_phases_that_need_gpus_have_a_worker_for_each(
     spare = next(worker for worker in executor._processes if worker.number == 3)
     executor._feed("pass1", spare, waiting)
     assert (spare.unit, len(waiting)) == (None, 9)
+
+
+@pytest.mark.parametrize(
+    ("visible", "found", "each", "seen"),
+    [
+        (None, 2, 1, ["0", "1", "", ""]),
+        ("5,GPU-8f6e, MIG-1", 3, 1, ["5", "GPU-8f6e", "MIG-1", ""]),
+        ("3,1,2", 2, 1, ["3", "1", "", ""]),  # CUDA takes no more of a list than it finds
+        (None, 5, 2, ["0,1", "2,3", "", ""]),
+        (None, 0, 1, ["as the run's", "as the run's", "as the run's", "as the run's"]),
+    ],
+)
+def test_every_worker_sees_gpus_of_its_own(
+    visible: str | None, found: int, each: int, seen: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a pretended list of devices: what the processes are started with."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "as the run's" if visible is None else visible)
+    environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    gpus = Gpus(device_names(found, environment), each)
+    executor = LocalExecutor(
+        tmp_path, workers=4, threads=1, retries=0, environment={}, scratch=tmp_path, gpus=gpus
+    )
+    started: list[Mapping[str, str]] = []
+
+    def popen(command: object, *, env: Mapping[str, str], **_: object) -> Any:
+        started.append(env)
+        return SimpleNamespace(stdout=SimpleNamespace(fileno=lambda: -1), stdin=None)
+
+    monkeypatch.setattr("curate.executors.local.subprocess.Popen", popen)
+    monkeypatch.setattr("curate.executors.local.os.set_blocking", lambda *_: None)
+    monkeypatch.setattr(executor._selector, "register", lambda *_: None)
+    for number in range(4):
+        executor._start(number)
+    assert [env["CUDA_VISIBLE_DEVICES"] for env in started] == seen
+    assert gpus.workers == found // each

@@ -270,6 +270,20 @@ def test_parts_without_addresses_are_by_document_or_the_export_says_so(tmp_path:
         assert (sum(map(len, documents)) == 20) == (not alone)
 
 
+def test_texts_of_one_host_are_parted_by_document_if_asked(tmp_path: Path) -> None:
+    rows = [row(n, url="https://a.org/x", source_doc=f"d{n // 2}") for n in range(80)]
+    source = write(tmp_path / "run", rows)
+    done = run(source, tmp_path / "one", "--dev", 0.3, "--test", 0.3)
+    assert "dev is empty: hosts are few or large; try --group document" in done.output
+    done = run(source, tmp_path / "parts", "--dev", 0.3, "--test", 0.3, "--group", "document")
+    assert "is empty" not in done.output
+    parts = [(tmp_path / "parts" / f"{part}.bio").read_text() for part in PARTS]
+    found = [{n for n in range(80) if f"\n{n}\tO\n" in p} for p in parts]
+    assert sum(map(len, found)) == 80
+    assert sum(len({n // 2 for n in some}) for some in found) == 40
+    assert all(found)
+
+
 def test_folders_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(CurateError, match="no Parquet files"):
