@@ -52,6 +52,7 @@ class NerTranslateConfig(Asking):
         "text",
         description="`schema`: the server holds the answer to a JSON Schema; `text`: a line is asked for.",
     )
+
     @field_validator("source")
     @classmethod
     def _known(cls, value: str) -> str:

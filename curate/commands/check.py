@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from curate.core.objects import Place
 
 
-
 @click.command()
 @config_argument
 @overrides_option

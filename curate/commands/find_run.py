@@ -23,16 +23,16 @@ def find_run(text: str) -> Place:
     if is_url(text):
         if is_run(place := as_place(text)):
             return place
-        raise error("R307", f"there is no run in {text}", help="give a run folder, a run's name or the config")
+        raise error(
+            "R307", f"there is no run in {text}", help="give a run folder, a run's name or the config"
+        )
 
     path = Path(text)
     if path.suffix in _CONFIGS and path.is_file():
         found = _folder_of(path)
         if is_run(found):
             return found
-        raise error(
-            "R307", f"{text} has not been run: there is no run in {found}", help=f"curate run {text}"
-        )
+        raise error("R307", f"{text} has not been run: there is no run in {found}", help=f"curate run {text}")
     for folder in (path, RUNS / text):
         if is_run(folder):
             return folder.absolute()

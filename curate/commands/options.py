@@ -16,9 +16,7 @@ class _Folder(click.ParamType["Place"]):
 
     name = "directory"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, context: click.Context | None
-    ) -> Place:
+    def convert(self, value: object, param: click.Parameter | None, context: click.Context | None) -> Place:
         from curate.core.objects import as_place
 
         place = as_place(str(value))

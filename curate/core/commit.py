@@ -2,8 +2,8 @@
 
 A task writes the outputs of a unit under its attempt's own names, makes them durable, and then creates the done-file
 with `link`, which fails if another attempt was first. The winner's outputs count; the loser removes its own and goes on.
-So a kill at any moment leaves either no done-file (the unit is pending) or a whole one. In a store, to make an output durable
-is to upload it, and the done-file is a PUT that fails if the object exists (`curate.core.objects`).
+So a kill at any moment leaves either no done-file (the unit is pending) or a whole one. In a store, to make an output
+durable is to upload it, and the done-file is a PUT that fails if the object exists (`curate.core.objects`).
 
     done/<phase>/<unit>-<fingerprint>.json = {"unit", "fingerprint", "task", "attempt", "rows", "bytes",
                                               "outputs": {role: {"path", "bytes", "checksum"}}, "facts": {…}}
@@ -231,7 +231,9 @@ def finished(
     records = read_done(folder, phase)
     for _ in range(_LOOKS):
         there = present or partial(outputs_present, folder, sizes=Sizes())
-        matching = [d for found in records.values() for d in found if fingerprints.get(d.unit) == d.fingerprint]
+        matching = [
+            d for found in records.values() for d in found if fingerprints.get(d.unit) == d.fingerprint
+        ]
         result = {done.unit: done for done in matching if there(done)}
         if len(result) == len(matching):
             break

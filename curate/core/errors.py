@@ -368,8 +368,8 @@ CATALOGUE: Final[dict[str, Entry]] = {
     ),
     "E511": Entry(
         "No store for a run folder",
-        "It replaces an object that was to be created only if there is none, so two workers could both finish a unit.",
-        "Put the run folder on a local or shared folder, or into S3 or GCS; inputs and outputs may stay where they are.",
+        "It replaces objects that were to be created only if there are none: two workers could both finish a unit.",
+        "Put the run folder on a local or shared folder, or into S3 or GCS; inputs and outputs may stay.",
     ),
     "E520": Entry(
         "The Ray cluster cannot do this",

@@ -26,7 +26,6 @@ from typing import Any, Final
 
 from curate.core.errors import CurateError, error
 from curate.core.objects import ObjectPath, create_exclusively, put_whole, remove
-from curate.core.store import filesystem
 
 #: Seconds between signs of life, and without one until a holder counts as gone.
 BEAT: Final = 15.0
@@ -64,7 +63,9 @@ def _creates_once(place: ObjectPath) -> bool:
     try:
         return create_exclusively(place, b"1") and not create_exclusively(place, b"2")
     except (TypeError, NotImplementedError, CurateError) as cause:
-        if isinstance(cause, CurateError) and not isinstance(cause.__cause__, TypeError | NotImplementedError):
+        if isinstance(cause, CurateError) and not isinstance(
+            cause.__cause__, TypeError | NotImplementedError
+        ):
             raise
         return False
 
@@ -140,7 +141,7 @@ def _taken(folder: ObjectPath, by: str) -> CurateError:
     return error(
         "R302",
         f"{folder.parent} is in use by {by}",
-        help=f"wait for it, or give this run a place of its own; one that was killed elsewhere counts for {STALE:.0f} s more",
+        help=f"wait for it, or give this run a place of its own; one that was killed elsewhere counts for {STALE:.0f} s",
     )
 
 
@@ -172,6 +173,9 @@ def _body() -> bytes:
         "machine": _machine(),
         "process": os.getpid(),
         "started": _started(os.getpid()),
+        "lease": os.urandom(
+            8
+        ).hex(),  # no two leases are the same bytes, by which `create_exclusively` knows its own
     }
     return json.dumps(raw).encode()
 

@@ -20,7 +20,6 @@ as much). What fails is E506 in the store's words; a missing object is a FileNot
 from __future__ import annotations
 
 import io
-import os
 import posixpath
 import shutil
 import tempfile
@@ -32,7 +31,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from curate.core.errors import CurateError, error
-from curate.core.store import each, filesystem, is_url, out_of_reach
+from curate.core.store import each, filesystem, is_url, out_of_reach, read_whole
 
 #: What a store answers where another upload of the same name is under way or was first.
 _CONFLICTS: Final = (409, 412)
@@ -97,7 +96,10 @@ class ObjectPath:
 
     def is_dir(self) -> bool:
         with self._asked() as (fs, path):
-            return bool(fs.isdir(path))
+            try:
+                return bool(fs.info(path)["type"] == "directory")
+            except FileNotFoundError:
+                return False
 
     def iterdir(self) -> Iterator[ObjectPath]:
         """Objects and folders right below, in order of name; none if there are none."""
@@ -126,7 +128,7 @@ class ObjectPath:
 
     def read_bytes(self) -> bytes:
         with self._asked() as (fs, path):
-            return bytes(fs.cat_file(path))
+            return read_whole(fs, path)
 
     def read_range(self, start: int, size: int) -> bytes:
         """So many bytes from `start` on, fewer at the end."""
@@ -253,12 +255,12 @@ def create_exclusively(place: ObjectPath, data: bytes) -> bool:
         try:
             fs.pipe_file(path, data, mode="create")
         except FileExistsError:
-            return bool(fs.cat_file(path) == data)
+            return read_whole(fs, path) == data
         except OSError as fault:
             answer = getattr(fault.__cause__, "response", {}).get("ResponseMetadata", {})
             if answer.get("HTTPStatusCode") not in _CONFLICTS or not fs.exists(path):
                 raise
-            return bool(fs.cat_file(path) == data)
+            return read_whole(fs, path) == data
     return True
 
 

@@ -24,12 +24,18 @@ from curate.core.errors import CurateError, error
 READ_THREADS: Final = 16
 
 #: Packages by protocol, for the advice when one is missing.
-_PACKAGES: Final = {"s3": "curate[s3]", "s3a": "curate[s3]", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"}
+_PACKAGES: Final = {
+    "s3": "curate[s3]",
+    "s3a": "curate[s3]",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "hf": "huggingface_hub",
+}
 
 #: Seconds without a connection, and without a byte of an answer.
 _TIMEOUTS: Final = {"connect_timeout": 10, "read_timeout": 60}
-#: Attempts of S3's client at one request, unless AWS_MAX_ATTEMPTS says otherwise, each after a longer wait; and of s3fs, each
-#: as many of these, for answers that break off or ask for fewer requests. A store that is away for 15 s is survived.
+#: Attempts of S3's client at one request, unless AWS_MAX_ATTEMPTS says otherwise, each after a longer wait; and of s3fs,
+#: each as many of these, for answers that break off or ask for fewer requests. A store that is away for 15 s is survived.
 _ATTEMPTS: Final = "5"
 _S3FS_ATTEMPTS: Final = 3
 
@@ -79,6 +85,12 @@ def filesystem(url: str) -> tuple[Any, str]:
     if "config_kwargs" in options:
         fs.retries = _S3FS_ATTEMPTS
     return fs, path
+
+
+def read_whole(fs: Any, path: str) -> bytes:
+    """An object by one request: s3fs asks for the size first where it may read parts at once."""
+    alone = {"max_concurrency": 1} if "s3" in fs.protocol else {}
+    return bytes(fs.cat_file(path, **alone))
 
 
 def refuse_credentials(url: str) -> None:

@@ -26,11 +26,11 @@ import pyarrow.parquet as pq
 from curate.core.columns import DOC, ID, TEXT
 from curate.core.errors import CurateError, error
 from curate.core.manifest import InputSpec, Manifest, SourceFile, doc_id
+from curate.core.store import create_binary, open_binary
 from curate.io.json_records import BadLine, RecordReader, Records
 from curate.io.lines import Run, read_runs
 from curate.io.records import RAW_BYTES, BadRecord, made_ids
 from curate.io.schema import jsonl_columns
-from curate.core.store import create_binary, open_binary
 from curate.io.text_blocks import read_blocks
 from curate.io.unchanged import require_unchanged
 

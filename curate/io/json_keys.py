@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from curate.io.lines import read_runs
 from curate.core.store import open_binary
+from curate.io.lines import read_runs
 from curate.io.text_blocks import read_blocks
 
 #: Records that are looked at.

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from curate.core.errors import CurateError, error
 from curate.core.manifest import Format, InputSpec, Manifest, SourceFile
+from curate.core.store import each, is_url, local_or_url, open_binary, raise_all, shown
 from curate.io.patterns import Found, expand
 from curate.io.sharding import cut
-from curate.core.store import each, is_url, local_or_url, open_binary, raise_all, shown
 from curate.io.storage import State, magic, state
 
 #: Files that a message about changed inputs names.
@@ -49,8 +49,11 @@ def list_input(spec: InputSpec, index: int) -> list[SourceFile]:
     for location in sorted({location for each_found in found for location in each_found.locations}):
         locations.setdefault(location if is_url(location) else os.path.realpath(location), location)
     prefix = f"{spec.name}/" if spec.name else ""
+    facts = {location: facts for each_found in found for location, facts in each_found.facts.items()}
     files = each(
-        lambda location: _source_file(spec, index, prefix + shown(_below(base, location)), location),
+        lambda location: _source_file(
+            spec, index, prefix + shown(_below(base, location)), location, facts.get(location)
+        ),
         list(locations.values()),
     )
     files.sort(key=lambda file: file.path)
@@ -213,8 +216,10 @@ def _below(base: str, location: str) -> str:
     return location.partition("://")[2].lstrip("/") if is_url(location) else location.lstrip("/")
 
 
-def _source_file(spec: InputSpec, index: int, path: str, location: str) -> SourceFile:
-    now = state(location)
+def _source_file(
+    spec: InputSpec, index: int, path: str, location: str, facts: Mapping[str, Any] | None
+) -> SourceFile:
+    now = state(location, facts)
     format = spec.format or _format(location, now)
     bad = None
     if format == "jsonl" and magic(now.head) == "parquet":

@@ -18,8 +18,8 @@ import fnmatch
 import glob
 import os
 import posixpath
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from curate.core.errors import error
@@ -38,10 +38,12 @@ Inode = tuple[int, int]
 
 @dataclass(frozen=True)
 class Found:
-    """base: the fixed part of the pattern, a folder. locations: sorted, without repeats."""
+    """base: the fixed part of the pattern, a folder. locations: sorted, without repeats. facts: what a store's list said of
+    them, so that none has to be asked about alone."""
 
     base: str
     locations: tuple[str, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def expand(pattern: str) -> Found:
@@ -149,25 +151,47 @@ def _names(folder: str) -> list[str]:
 
 
 def _expand_url(url: str) -> Found:
+    """One request for 1,000 objects below the fixed part of the pattern, and two or three more."""
     fs, path = filesystem(url)
     with reaching(url):
-        if fs.isfile(path):
-            return Found(posixpath.dirname(_url(fs, path)), (_url(fs, path),))
-        if fs.isdir(path):
-            return Found(
-                _url(fs, path).rstrip("/"), tuple(sorted(_url(fs, name) for name in _find(fs, path)))
-            )
-        names: set[str] = set()
-        for match in fs.glob(path) if glob.has_magic(path) else ():
-            names.update(_find(fs, match) if fs.isdir(match) else (match,))
-    return Found(_url(fs, _fixed_part(path)), tuple(sorted(_url(fs, name) for name in names)))
+        base, matches = _fixed_part(path), {}
+        try:
+            matches = {path: fs.info(path)}
+            base = posixpath.dirname(path) if matches[path]["type"] == "file" else path
+        except FileNotFoundError:
+            if glob.has_magic(path):
+                matches = _matching(fs, base, path)
+        found: dict[str, Any] = {}
+        for name, facts in matches.items():
+            found.update(_find(fs, name) if facts["type"] == "directory" else {name: facts})
+    facts = {_url(fs, name): facts for name, facts in sorted(found.items())}
+    return Found(_url(fs, base).rstrip("/"), tuple(facts), facts)
 
 
-def _find(fs: Any, folder: str) -> Iterator[str]:
-    for name in fs.find(folder):
-        below = name[len(folder.rstrip("/")) :].strip("/").split("/")
-        if below[-1].endswith(SUFFIXES) and not any(part.startswith((".", "_")) for part in below):
-            yield name
+def _matching(fs: Any, base: str, pattern: str) -> dict[str, Any]:
+    """What fits a pattern, files and folders. fs.glob lists everything twice, so a folder's own names are looked at here."""
+    last = pattern[len(base) :].strip("/")
+    if "/" in last or "**" in last:
+        return dict(fs.glob(pattern, detail=True))
+    found = {}
+    for facts in fs.ls(base, detail=True):
+        name = posixpath.basename(facts["name"].rstrip("/"))
+        if fnmatch.fnmatchcase(name, last) and (last.startswith(".") or not name.startswith(".")):
+            found[facts["name"]] = facts
+    return found
+
+
+def _find(fs: Any, folder: str) -> dict[str, Any]:
+    """The files to read in a folder and below it, with what the store says of each."""
+    return {
+        name: facts
+        for name, facts in fs.find(folder, detail=True).items()
+        if _is_read(name[len(folder.rstrip("/")) :].strip("/").split("/"))
+    }
+
+
+def _is_read(below: list[str]) -> bool:
+    return below[-1].endswith(SUFFIXES) and not any(part.startswith((".", "_")) for part in below)
 
 
 def _url(fs: Any, path: str) -> str:

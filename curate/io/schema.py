@@ -24,9 +24,9 @@ import pyarrow as pa
 from curate.core.columns import DOC, ID, RESERVED, RESERVED_TYPES, TEXT
 from curate.core.errors import CurateError, Problem, error
 from curate.core.manifest import InputSpec, Manifest, SourceFile
+from curate.core.store import each
 from curate.io.json_keys import first_keys
 from curate.io.parquet import read_facts
-from curate.core.store import each
 
 #: What `type:` may say.
 COLUMN_TYPES: Final[Mapping[str, pa.DataType]] = {

@@ -14,8 +14,8 @@ from typing import Final
 
 from curate.core.errors import CurateError
 from curate.core.manifest import SHARD_BYTES, IngestUnit, InputSpec, Manifest, Shard, SourceFile
-from curate.io.parquet import ParquetFacts, read_facts
 from curate.core.store import each, open_binary
+from curate.io.parquet import ParquetFacts, read_facts
 from curate.io.storage import magic
 
 #: Text to compressed text, about, for gzip and zstd at usual levels.

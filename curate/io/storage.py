@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from curate.core.errors import error
-from curate.core.store import filesystem, is_url, reaching, shown
+from curate.core.store import filesystem, is_url, reaching, read_whole, shown
 
 #: Bytes hashed at either end of a file.
 EDGE_BYTES: Final = 64 * 1024
@@ -30,10 +31,13 @@ class State:
     head: bytes
 
 
-def state(location: str) -> State:
-    """Size, stamp and edges of a file as it is now. D401 if it is gone, E506 if it may not be read."""
+def state(location: str, facts: Mapping[str, Any] | None = None) -> State:
+    """Size, stamp and edges of a file as it is now. D401 if it is gone, E506 if it may not be read.
+
+    facts: what a store's list has just said of it.
+    """
     with reaching(location):
-        return _url_state(location) if is_url(location) else _local_state(location)
+        return _url_state(location, facts) if is_url(location) else _local_state(location)
 
 
 def _local_state(location: str) -> State:
@@ -47,16 +51,21 @@ def _local_state(location: str) -> State:
     return State(facts.st_size, str(facts.st_mtime_ns), _edges(head, tail), head)
 
 
-def _url_state(location: str) -> State:
+def _url_state(location: str, facts: Mapping[str, Any] | None) -> State:
+    """By a single request if the file is small and was listed."""
     fs, path = filesystem(location)
-    facts = fs.info(path)
+    facts = facts or fs.info(path)
     if facts["size"] is None:
         raise error(
             "E506", f"{location}: the store does not tell its size", help="copy it first", file=location
         )
     size = int(facts["size"])
-    head = fs.cat_file(path, start=0, end=min(size, EDGE_BYTES)) if size else b""
-    tail = fs.cat_file(path, start=max(size - EDGE_BYTES, 0), end=size) if size else b""
+    if size <= 2 * EDGE_BYTES:
+        whole = read_whole(fs, path) if size else b""
+        head, tail = whole[:EDGE_BYTES], whole[-EDGE_BYTES:]
+    else:
+        head = fs.cat_file(path, start=0, end=EDGE_BYTES)
+        tail = fs.cat_file(path, start=size - EDGE_BYTES, end=size)
     stamps = (
         facts.get(key)
         for key in ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")

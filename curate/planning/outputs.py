@@ -164,10 +164,7 @@ def _place_problems(
                 message = f"output '{plan.name}' would be {how} the input {pattern}"
                 help = "write somewhere else: the next run would read its own output"
                 return [Problem("C202", message, help, place)]
-    if isinstance(root, Path):
-        problems = _unwritable(root, place)
-    else:
-        problems = _unreachable(root, place)
+    problems = _unwritable(root, place) if isinstance(root, Path) else _unreachable(root, place)
     if problems:
         return problems
     strange = foreign_files(folder, plan, loaded.config.name)

@@ -15,8 +15,8 @@ from curate.core.plan import Plan
 from curate.executors.local import THREAD_BYTES, WORKER_BYTES, Share
 from curate.kernels import compile_once, kernel_environment
 from curate.planning.session import Request, Session, prepare
-from curate.running.progress import Progress
 from curate.running.locks import locked
+from curate.running.progress import Progress
 from curate.running.run import Execution, execute, record_failure, start_anew
 
 

@@ -1,6 +1,7 @@
 """Who works in a run folder or an output: one run at a time.
 
-Locally `lock` is held with flock, so it is free again however the holder ends; in a store there is a lease (`curate.core.lease`).
+Locally `lock` is held with flock, so it is free again however the holder ends; in a store there is a lease
+(`curate.core.lease`).
 """
 
 from __future__ import annotations

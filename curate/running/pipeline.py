@@ -19,7 +19,6 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -32,15 +31,12 @@ from curate.core.plan import StepPlan
 from curate.core.stage import Annotator, Caching, Context, Encoding, Mapped, Work
 from curate.running.contract import AnyStep, checked_column, checked_columns, step_fields
 from curate.running.jobs import MapperStep, Marks
-from curate.running.joined import SIZE
 from curate.running.ledger import READ, StepCounter, language_codes
 from curate.running.passages import OverPassages, PassageNumbers
 from curate.running.quarantine import BadRow
+from curate.running.rows import Indices, Mask, Rows, inverse
 
 NO_TEXT = "no_text"
-
-Indices = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass
@@ -54,98 +50,6 @@ class Outcome:
     bytes_in: int
     mapped: Mapped | None = None
     counters: list[StepCounter] = field(default_factory=list)
-
-
-@dataclass
-class _Seen:
-    """What a step did to the rows that entered it; all arrays are over those rows, `dropped` holds positions."""
-
-    alive: Indices
-    bytes_in: Indices
-    bytes_kept: Indices
-    kept: Mask
-    quarantined: Mask
-    dropped: Indices
-    reasons: pa.ListArray
-
-
-class _Rows:
-    """A batch on its way through the steps. It has `text`, or where no step of the pass looks at texts only their sizes.
-
-    batch: the rows still in the pass; alive: their positions among all rows that entered, ascending. size: bytes of
-    the text now; drop: number of the step that dropped a row, -1 kept; both are over all rows.
-    """
-
-    def __init__(self, record: pa.RecordBatch, language: str | None, words: Words) -> None:
-        sized = SIZE in record.schema.names
-        sizes = record.column(SIZE) if sized else pc.binary_length(record.column(TEXT))
-        if sized:
-            record = record.drop_columns([SIZE])
-        self.batch = self._entered = DocBatch(record, language=language, words=words)
-        self.doc: pa.Array = record.column("doc")
-        self.incoming = self.batch.languages
-        self.alive: Indices = np.arange(record.num_rows)
-        self.size: Indices = sizes.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-        self.bytes_in = int(self.size.sum())
-        self.has_text = sizes.is_valid()
-        self.drop: Indices = np.full(record.num_rows, -1, np.int64)
-        self.columns: dict[str, pa.Array] = {}
-        self.rewritten: pa.Array | None = None
-        self.dropped: list[tuple[Indices, pa.ListArray]] = []
-        self.seen: list[_Seen] = []
-
-    def put(self, column: pa.Array, local: Indices) -> pa.Array:
-        """A column over some of the living rows (`local`), stretched over all of them with nulls."""
-        return column if len(column) == len(self.alive) else column.take(_inverse(local, len(self.alive)))
-
-    def spread(self, column: pa.Array) -> pa.Array:
-        """A column over the living rows, stretched over all rows with nulls."""
-        return column if len(column) == len(self.drop) else column.take(_inverse(self.alive, len(self.drop)))
-
-    def everything(self) -> DocBatch:
-        """All rows that entered, with what the steps wrote, null where a row was dropped before; and `drop: bool`, whether
-        it is gone."""
-        batch = self._entered.append({**self.columns, DROP: pa.array(self.drop >= 0)})
-        batch.__dict__["text_bytes"] = self.size
-        return batch
-
-    def append(self, columns: Mapping[str, pa.Array]) -> None:
-        self.batch = self.batch.append(dict(columns))
-        self.columns.update({name: self.spread(column) for name, column in columns.items()})
-
-    def rewrite(self, text: pa.StringArray) -> None:
-        """text: string[living rows], null where unchanged."""
-        self.batch = self.batch.rewritten(text)
-        lengths = pc.binary_length(text).fill_null(-1).to_numpy(zero_copy_only=False)
-        self.size = self.size.copy()
-        self.size[self.alive] = np.where(lengths >= 0, lengths, self.size[self.alive])
-        spread = self.spread(text)
-        self.rewritten = spread if self.rewritten is None else pc.coalesce(spread, self.rewritten)
-
-    def finish_step(
-        self,
-        number: int,
-        before: Indices,
-        lost: Indices,
-        reasons: pa.ListArray,
-        broken: Mask,
-        quarantine: int,
-    ) -> None:
-        """Close a step: rows `lost` (positions among the living) are dropped, rows where `broken` are quarantined.
-
-        before: size of every row when the step began. quarantine: the number that stands for quarantined rows.
-        """
-        gone = broken.copy()
-        gone[lost] = True
-        self.seen.append(
-            _Seen(self.alive, before[self.alive], self.size[self.alive], ~gone, broken, lost, reasons)
-        )
-        self.drop[self.alive[lost]] = number
-        self.drop[self.alive[broken]] = quarantine
-        self.dropped.append((self.alive[lost], reasons))
-        if gone.any():
-            self.alive = self.alive[~gone]
-            self.batch = self.batch.filter(~gone)
 
 
 def _moves_places(step: str, column: str) -> CurateError:
@@ -243,7 +147,7 @@ class Pipeline:
 
     def work(self, record: pa.RecordBatch, bad: Sequence[BadRow] = ()) -> Outcome:
         """One batch (doc, text and what the steps read), with the bad records that lie between its rows."""
-        rows = _Rows(record, self.language, self.words)
+        rows = Rows(record, self.language, self.words)
         broken: list[BadRow] = list(bad)
         if self.first:
             self._read(rows)
@@ -255,13 +159,13 @@ class Pipeline:
             outcome.mapped = self.mapper.emit(rows.everything() if self.mapper.entering else rows.batch)
         return outcome
 
-    def _read(self, rows: _Rows) -> None:
+    def _read(self, rows: Rows) -> None:
         """The reader's own rule: a document without text (null, empty, blank) is dropped as `no_text`."""
         lost = blank_rows(rows.batch.text)
         reasons = _one_each(pa.array([NO_TEXT]).take(pa.array(np.zeros(len(lost), np.int32))))
         rows.finish_step(0, rows.size, lost, reasons, np.zeros(len(rows.alive), bool), len(self.names))
 
-    def _apply(self, index: int, plan: StepPlan, step: AnyStep, rows: _Rows) -> list[BadRow]:
+    def _apply(self, index: int, plan: StepPlan, step: AnyStep, rows: Rows) -> list[BadRow]:
         """One step on the living rows; returns the rows it could not handle."""
         number = index + int(self.first)
         before = rows.size
@@ -311,7 +215,7 @@ class Pipeline:
         mask = pc.fill_null(when.evaluate(batch.record), False).to_numpy(zero_copy_only=False)
         return None if mask.all() else mask
 
-    def _counted(self, rows: _Rows, bad: int) -> list[StepCounter]:
+    def _counted(self, rows: Rows, bad: int) -> list[StepCounter]:
         counters = [StepCounter(name) for name in self.names]
         column = rows.columns.get(self.language, rows.incoming) if self.language else None
         languages, codes = language_codes(column, len(rows.drop))
@@ -330,7 +234,7 @@ class Pipeline:
             counters[0].count_unreadable(bad)
         return counters
 
-    def _outcome(self, rows: _Rows, bad: list[BadRow]) -> Outcome:
+    def _outcome(self, rows: Rows, bad: list[BadRow]) -> Outcome:
         names = pa.array([*self.names, QUARANTINED])
         drop = names.take(pa.array(np.where(rows.drop < 0, 0, rows.drop), mask=rows.drop < 0))
         size = pa.array(rows.size, mask=~rows.has_text.to_numpy(zero_copy_only=False))
@@ -376,22 +280,13 @@ def _failed_rules(plan: StepPlan, written: Mapping[str, pa.Array]) -> tuple[Indi
     return lost, listed.take(pa.array(lost))
 
 
-def _inverse(positions: Indices, length: int) -> pa.Array:
-    """Take-indices that put rows at `positions` of a longer column: int32[length], null elsewhere."""
-    places = np.zeros(length, np.int32)
-    absent = np.ones(length, bool)
-    places[positions] = np.arange(len(positions), dtype=np.int32)
-    absent[positions] = False
-    return pa.array(places, mask=absent)
-
-
 def _one_each(values: pa.StringArray) -> pa.ListArray:
     """list<string> with one value in each."""
     return pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1, dtype=np.int32)), values)
 
 
 def _spread_reasons(
-    dropped: Sequence[tuple[Indices, pa.ListArray]], bad: Sequence[BadRow], rows: _Rows
+    dropped: Sequence[tuple[Indices, pa.ListArray]], bad: Sequence[BadRow], rows: Rows
 ) -> pa.ListArray:
     """`drop_reasons` over all rows of the batch: the dropping step's, or why a row is in the quarantine."""
     positions = [p for p, _ in dropped]
@@ -403,7 +298,7 @@ def _spread_reasons(
         lists.append(pa.array([[b.reason] for b in here], pa.list_(pa.string())))
     if not any(len(p) for p in positions):
         return pa.nulls(len(rows.drop), pa.list_(pa.string()))
-    return pa.concat_arrays(lists).take(_inverse(np.concatenate(positions), len(rows.drop)))
+    return pa.concat_arrays(lists).take(inverse(np.concatenate(positions), len(rows.drop)))
 
 
 def _insert(overlay: pa.RecordBatch, unread: Sequence[BadRow]) -> pa.RecordBatch:

@@ -83,8 +83,12 @@ def run_exchange(space: Workspace, phase: Phase, unit: int, attempt: str, report
     rows = 0
     with ExchangeWriter(path, schema) as writer:
         for shard in space.manifest.groups[unit]:
-            for numbers, published, groups in _published_rows(space, output, space.layout(output.name), shard):
-                writer.append(pa.RecordBatch.from_arrays([numbers, *published.columns], schema=schema), groups)
+            for numbers, published, groups in _published_rows(
+                space, output, space.layout(output.name), shard
+            ):
+                writer.append(
+                    pa.RecordBatch.from_arrays([numbers, *published.columns], schema=schema), groups
+                )
                 rows += published.num_rows
                 report(published.num_rows, int(published.nbytes))
     return UnitResult(rows, {"rows": path}, {"steps": []}, seals={"rows": writer.seal})

@@ -209,9 +209,7 @@ class Worker:
             self._fingerprints[phase.name] = found
         return self._fingerprints[phase.name]
 
-    def _patiently(
-        self, phase: Phase, unit: int, fingerprint: str, task: int, report: Report
-    ) -> Done | None:
+    def _patiently(self, phase: Phase, unit: int, fingerprint: str, task: int, report: Report) -> Done | None:
         """`_unit`, again if a file is gone and the records, read again, tell of another place: a phase was compacted."""
         for pause in _PAUSES:
             try:

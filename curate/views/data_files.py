@@ -19,9 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from curate.core.errors import error
+from curate.core.store import open_binary
 from curate.diagnostics import printable
 from curate.io.lines import read_runs
-from curate.core.store import open_binary
 from curate.io.storage import magic
 from curate.io.text_blocks import read_blocks
 from curate.views.report_view import WIDE, plural, share, size

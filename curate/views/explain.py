@@ -8,7 +8,6 @@ read from the overlays, which keep the values of dropped rows too: nothing is co
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -16,13 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.core.objects import as_place, Place
 from curate.core.columns import DOC, REASONS, TEXT, UNDETERMINED, qualified, step_of
 from curate.core.errors import CurateError, error
 from curate.core.expression import parse
 from curate.core.expression.evaluate import evaluate
 from curate.core.expression.tree import Between, Column, Compare, Literal, Logic, Negate, Node, Not
 from curate.core.manifest import row_of, shard_of
+from curate.core.objects import Place, as_place
 from curate.core.packs import parquet_source
 from curate.core.plan import OutputPlan, StepPlan
 from curate.core.stage import Annotator, Rule

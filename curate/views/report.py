@@ -20,9 +20,9 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 
-from curate.core.objects import Place
 from curate.core.columns import UNDETERMINED
 from curate.core.compaction import read_counters
+from curate.core.objects import Place
 from curate.core.packs import Stretch, parquet_source
 from curate.planning.lint import lint_report
 from curate.running.ledger import READ, StepLedger, Tally, add_up, imbalances

@@ -146,9 +146,7 @@ def _read_run(root: Place) -> RunState:
     reading = _Reading(folder)
     phases = tuple(reading.phase(phase) for phase in reading.plan.phases)
     failure, queue = _failure(folder), queue_state(folder)
-    return RunState(
-        reading.plan, folder, phases, failure, holder(folder), queue, lambda: reading.manifest
-    )
+    return RunState(reading.plan, folder, phases, failure, holder(folder), queue, lambda: reading.manifest)
 
 
 class _Reading:

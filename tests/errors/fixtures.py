@@ -10,25 +10,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from curate import models_cli, stages
 from curate.commands.find_run import find_run
-from curate.config.load import Loaded, load
 from curate.config.execution import Slurm
+from curate.config.load import Loaded, load
 from curate.core.batch import DocBatch
-from curate.core.lease import probe
-from curate.core.objects import ObjectPath
 from curate.core.errors import system_error
 from curate.core.layout import RunFolder
+from curate.core.lease import probe
 from curate.core.llm.client import Client
 from curate.core.llm.server import Server
 from curate.core.models import models_folder, pull, require
+from curate.core.objects import ObjectPath
 from curate.core.plan import Phase, StepPlan
 from curate.core.stage import Context
 from curate.executors.local import LocalExecutor
@@ -48,8 +48,8 @@ from curate.executors.slurm.state import (
 from curate.planning.session import Request, prepare
 from curate.running.contract import checked_column
 from curate.running.driver import run_config
-from curate.running.progress import Progress
 from curate.running.locks import locked
+from curate.running.progress import Progress
 from curate.views.explain import explain
 from filters.encoders.cache import recipe_of
 from filters.encoders.options import PackedOptions, make_encoder

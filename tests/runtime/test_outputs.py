@@ -104,9 +104,9 @@ def test_a_folder_that_cannot_be_written_is_a_fault(project: Project) -> None:
     assert project.codes() == ["C205"]
 
 
-def test_an_address_is_no_folder(project: Project) -> None:
-    publish(project, path="s3://bucket/out")
-    assert project.codes() == ["C205"]
+def test_a_store_that_cannot_be_reached_is_a_fault(project: Project) -> None:
+    publish(project, path="nostore://bucket/out")
+    assert project.codes() == ["E506"]
 
 
 def test_parquet_files_of_somebody_else_are_never_mixed_with_ours(project: Project) -> None:

@@ -19,7 +19,9 @@ _numbers = itertools.count()
 def endpoint() -> Iterator[str]:
     """The server's URL."""
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'curate[s3]'")
-    server = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[s3]' flask flask-cors")
+    server = pytest.importorskip(
+        "moto.server", reason="moto is not installed: pip install 'moto[s3]' flask flask-cors"
+    )
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()

@@ -1,7 +1,7 @@
 """Buckets as the tests see them (by boto3, not by the code under test), and a proxy that makes a store fail.
 
-    proxy.rules.append(Rule("PUT", "/done/", "503", times=2))       the first two of these get 503
-    503 · 403 · reset (no answer) · cut (half of the body) · deaf (the store does it, the answer is lost) · hang
+proxy.rules.append(Rule("PUT", "/done/", "503", times=2))       the first two of these get 503
+503 · 403 · reset (no answer) · cut (half of the body) · deaf (the store does it, the answer is lost) · hang
 """
 
 from __future__ import annotations
@@ -155,10 +155,16 @@ class _Handler(BaseHTTPRequestHandler):
         length = answer.getheader("Content-Length") if self.command == "HEAD" else None
         self._answer(answer.status, kept, content, length, cut=fault == "cut")
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass_on
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass_on  # noqa: N815  # names of the base class
 
     def _answer(
-        self, status: int, headers: dict[str, str], content: bytes, length: str | None = None, *, cut: bool = False
+        self,
+        status: int,
+        headers: dict[str, str],
+        content: bytes,
+        length: str | None = None,
+        *,
+        cut: bool = False,
     ) -> None:
         self.send_response(status)
         for name, value in headers.items():

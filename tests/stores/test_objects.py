@@ -37,7 +37,11 @@ pytestmark = pytest.mark.s3
 def test_names(bucket: Bucket) -> None:
     place = ObjectPath(f"{bucket.url}/runs/web/")
     assert str(place / "a" / "b.parquet") == f"{bucket.url}/runs/web/a/b.parquet"
-    assert ((place / "b.parquet").suffix, (place / "b.parquet").parent, place.name) == (".parquet", place, "web")
+    assert ((place / "b.parquet").suffix, (place / "b.parquet").parent, place.name) == (
+        ".parquet",
+        place,
+        "web",
+    )
     assert (place / "a/b").below(place) == "a/b"
     assert (place / "a").is_relative_to(place)
     assert not ObjectPath(f"{place}er").is_relative_to(place)
@@ -179,7 +183,7 @@ def test_a_store_that_refuses_is_an_error_in_its_words(
 
 
 def test_a_bucket_that_is_not_there(bucket: Bucket) -> None:
-    with pytest.raises(CurateError, match="E506.*no place.*bucket does not exist"):
+    with pytest.raises(CurateError, match=r"E506.*no place.*bucket does not exist"):
         probe(ObjectPath("s3://no-such-bucket/runs/web"), exclusive=True)
 
 

@@ -35,7 +35,6 @@ _LOCK: Final = 120
 _RESTART, _PAUSE = 600.0, 10.0
 
 
-
 class _Warned:
     """Whether Slurm has sent the warning before the time limit."""
 
@@ -123,7 +122,13 @@ def _work(
 
 
 def _alone(
-    root: Place, phase: str, task: int, units: list[int], scratch: Path, size: tuple[int, int, int], warned: _Warned
+    root: Place,
+    phase: str,
+    task: int,
+    units: list[int],
+    scratch: Path,
+    size: tuple[int, int, int],
+    warned: _Warned,
 ) -> int:
     """Do the units in this process; returns how many are left for later."""
     import pyarrow as pa
@@ -147,14 +152,27 @@ def _alone(
 
 
 def _together(
-    root: Place, phase: str, task: int, units: list[int], scratch: Path, size: tuple[int, int, int], warned: _Warned
+    root: Place,
+    phase: str,
+    task: int,
+    units: list[int],
+    scratch: Path,
+    size: tuple[int, int, int],
+    warned: _Warned,
 ) -> int:
     """Do the units with several processes; returns how many are left for later."""
     from curate.executors.slurm.workers import work_together
 
     workers, threads, gpus = size
     return work_together(
-        root, phase, units, workers=workers, threads=threads, gpus=gpus, scratch=scratch, stop=lambda: warned.yes
+        root,
+        phase,
+        units,
+        workers=workers,
+        threads=threads,
+        gpus=gpus,
+        scratch=scratch,
+        stop=lambda: warned.yes,
     )
 
 
@@ -206,7 +224,9 @@ def _fail(folder: RunFolder, tasks: str, phase: str, task: int, failure: CurateE
     from curate.executors.slurm.state import is_current, job_name, read_tasks, write_failure
 
     print(render(failure.problems), file=sys.stderr, flush=True)
-    if not is_current(folder, tasks) or not units_left(folder.root, phase, read_tasks(folder, tasks)[1][task]):
+    if not is_current(folder, tasks) or not units_left(
+        folder.root, phase, read_tasks(folder, tasks)[1][task]
+    ):
         _say("others have done the work of this task")
         return 1
     with suppress(OSError):  # on a full disk there is no note, and the task has failed all the same

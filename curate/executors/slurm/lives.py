@@ -1,6 +1,6 @@
 """The lives of a task: how often its element went back to the queue, by itself or with its node, without a unit done.
 
-    slurm/tries/<phase>-<task>.json    {"left": units, "idle": ends, "lost": lives, "restarts": of the element}
+slurm/tries/<phase>-<task>.json    {"left": units, "idle": ends, "lost": lives, "restarts": of the element}
 """
 
 from __future__ import annotations
@@ -63,7 +63,6 @@ def _tries(folder: RunFolder, phase: str, task: int, units: int) -> dict[str, in
 
 
 def _note(folder: RunFolder, phase: str, task: int, known: dict[str, int]) -> None:
-    from curate.core.commit import write_atomically
     write_atomically(place(folder) / "tries" / f"{phase}-{task}.json", json.dumps(known))
 
 
@@ -73,7 +72,9 @@ def too_often(phase: str, task: int, unit: int, why: str, idle: int, late: bool)
     help = "if memory ran out, raise `memory` under execution.slurm; finished units are kept, run again"
     if late:
         code = "R320"
-        message = f"the time limit is too short for one unit: a task met it {idle} times without finishing one"
+        message = (
+            f"the time limit is too short for one unit: a task met it {idle} times without finishing one"
+        )
         help = "raise `time` under execution.slurm, or lower `warning`; finished units are kept, run again"
     return error(code, message, help=help, phase=phase, unit=unit, task=task)
 

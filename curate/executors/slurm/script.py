@@ -31,8 +31,8 @@ _ROOM: Final = 1.25
 @dataclass(frozen=True)
 class Place:
     """What a script has to know of its run. root: the run folder; job: the name all its jobs have; directory: the working
-    directory, against which options of steps that are relative paths are resolved; files: where logs and what the queue needs
-    to know stand, the run folder unless that is in a store.
+    directory, against which options of steps that are relative paths are resolved; files: where logs and what the queue
+    needs to know stand, the run folder unless that is in a store.
     """
 
     root: str
@@ -186,7 +186,10 @@ def workers_of(jobs: SlurmJobs, needs: Mapping[str, float]) -> int:
     gpus = _gpus(needs)
     if jobs.workers is not None or not gpus or jobs.gres is None:
         return jobs.workers or 1
-    found = [re.fullmatch(r"(?:gres[:/])?gpu(?::[^:()]*[^:()0-9][^:()]*)?(?::(\d+))?(?:\(.*\))?", part) for part in jobs.gres.split(",")]
+    found = [
+        re.fullmatch(r"(?:gres[:/])?gpu(?::[^:()]*[^:()0-9][^:()]*)?(?::(\d+))?(?:\(.*\))?", part)
+        for part in jobs.gres.split(",")
+    ]
     return max(1, sum(int(f[1] or 1) for f in found if f is not None) // gpus)
 
 
