@@ -175,7 +175,11 @@ def scored(encoder: Any, windows: list[pa.StringArray], heads: list[Any]) -> tup
 
     tokens, scores, seconds = zip(*threads.in_order(windows, work, lambda _: 1), strict=True)
     threads.close()
-    return np.concatenate(tokens), [np.concatenate(column) for column in zip(*scores, strict=True)], sum(seconds)
+    return (
+        np.concatenate(tokens),
+        [np.concatenate(column) for column in zip(*scores, strict=True)],
+        sum(seconds),
+    )
 
 
 def jql(

@@ -69,7 +69,9 @@ def kill_daemon(root: Path) -> None:
     """A node is gone at once: its slurmd, then what watches over its tasks, then these; Slurm starts their twins elsewhere."""
     os.kill(int((CLUSTER / "run/slurmd-cpu2.pid").read_text()), signal.SIGKILL)
     own = {b"SLURMD_NODENAME=cpu2", f"SLURM_CONF={CLUSTER}/slurm.conf".encode()}
-    tasks = [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/environ") if own <= {*_bytes(p).split(b"\0")}]
+    tasks = [
+        int(p.parent.name) for p in Path("/proc").glob("[0-9]*/environ") if own <= {*_bytes(p).split(b"\0")}
+    ]
     stats = [_bytes(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split() for pid in tasks]
     parents = {int(stat[1]) for stat in stats if stat}
     watching = [pid for pid in parents if _bytes(Path(f"/proc/{pid}/comm")).startswith(b"slurmstepd")]
@@ -94,9 +96,7 @@ def cancel_one(root: Path) -> None:
             return
 
 
-EAT: Final = (
-    f"{sys.executable} -c 'import time; x = bytearray(b\"x\") * 900_000_000; time.sleep(30)'"  # more than --mem
-)
+EAT: Final = f"{sys.executable} -c 'import time; x = bytearray(b\"x\") * 900_000_000; time.sleep(30)'"  # more than --mem
 SHORT: Final = CONFIG.replace('time: "10"', 'time: "2"')
 CASES: Final = (
     Case("none"),
@@ -115,7 +115,9 @@ def main() -> None:
     arguments.add_argument("--many", type=int, default=1500)
     arguments.add_argument("--only", nargs="*", choices=[*(case.name for case in CASES), "chunks"])
     given = arguments.parse_args()
-    print(f"{'case':20}{'tasks':>6}{'runs':>5}{'wall s':>8}{'CPU s/task':>11}  same  nodes, exit codes and errors")
+    print(
+        f"{'case':20}{'tasks':>6}{'runs':>5}{'wall s':>8}{'CPU s/task':>11}  same  nodes, exit codes and errors"
+    )
     ok = True
     for case in CASES:
         if case.name in given.only if given.only else case.name != "three-at-once":
@@ -127,7 +129,9 @@ def main() -> None:
 
 def run_case(case: Case, tasks: int) -> bool:
     """Run a case to its end and print its line; whether it kept what is promised."""
-    with tempfile.TemporaryDirectory(prefix="slurm-faults-", dir=os.environ.get("SHARED", "/var/tmp")) as scratch:
+    with tempfile.TemporaryDirectory(
+        prefix="slurm-faults-", dir=os.environ.get("SHARED", "/var/tmp")
+    ) as scratch:
         place = Path(scratch)
         expected = local_bytes(place / "local", tasks)
         work = place / "work"
@@ -164,7 +168,9 @@ def run_case(case: Case, tasks: int) -> bool:
 def cpu_seconds(work: Path) -> float:
     """Median CPU seconds of a task, which its log tells at the end."""
     logs = (work / "runs/job/logs/slurm").glob("pass1.*.log")
-    told = [float(t) for p in logs for t in re.findall(r"^done, ([0-9.]+) s of CPU", p.read_text(), re.MULTILINE)]
+    told = [
+        float(t) for p in logs for t in re.findall(r"^done, ([0-9.]+) s of CPU", p.read_text(), re.MULTILINE)
+    ]
     return sorted(told)[len(told) // 2] if told else 0.0
 
 
@@ -173,7 +179,14 @@ def follow(case: Case, work: Path, *, first: bool) -> tuple[int, list[str]]:
     variables = dict(os.environ)
     if first and case.inside:
         faults = [
-            {"at": UNIT, "when": "before", "matching": rf"^pass1 {unit} ", "call": 1, "by": "worker", "do": command}
+            {
+                "at": UNIT,
+                "when": "before",
+                "matching": rf"^pass1 {unit} ",
+                "call": 1,
+                "by": "worker",
+                "do": command,
+            }
             | {"count": str(work.parent / f"struck-{unit}")}
             for unit, command in case.inside.items()
         ]
@@ -209,7 +222,9 @@ def make(place: Path, tasks: int, config: str) -> None:
     for number in range(tasks):
         kinds = [chance.choice("abc") for _ in range(4)]
         texts = [f"{chance.random()} words of document {row} in file {number}" for row in range(4)]
-        table = pa.table({"id": [f"{number}-{r}" for r in range(4)], "text": texts, "kind": kinds, "n": range(4)})
+        table = pa.table(
+            {"id": [f"{number}-{r}" for r in range(4)], "text": texts, "kind": kinds, "n": range(4)}
+        )
         pq.write_table(table, place / f"in/{number:05d}.parquet")
 
 
@@ -234,12 +249,16 @@ def published(out: Path) -> dict[str, str]:
 def nodes(work: Path) -> Mapping[str, int]:
     """How many lives of tasks each node has seen, by the tasks' logs."""
     logs = (work / "runs/job/logs/slurm").glob("pass1.*.log")
-    return Counter(re.findall(r"^pass1, task \d+ of \d+ on (\w+)", "\n".join(p.read_text() for p in logs), re.MULTILINE))
+    return Counter(
+        re.findall(r"^pass1, task \d+ of \d+ on (\w+)", "\n".join(p.read_text() for p in logs), re.MULTILINE)
+    )
 
 
 def order(work: Path) -> tuple[bool, int]:
     """Whether the job after the phase began when every task had ended, by Slurm's clock; and how many arrays there were."""
-    names = {path.name.split(".")[1].split("_")[0] for path in (work / "runs/job/logs/slurm").glob("pass1.*.log")}
+    names = {
+        path.name.split(".")[1].split("_")[0] for path in (work / "runs/job/logs/slurm").glob("pass1.*.log")
+    }
     after = next((work / "runs/job/logs/slurm").glob("after-pass1.*.log")).name.split(".")[1]
     ends = [t for name in names for t in times(name, "EndTime")]
     return len(ends) > 1001 and times(after, "StartTime")[0] >= max(ends), len(names)

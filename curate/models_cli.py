@@ -128,7 +128,9 @@ def _missing(config: Path, folder: Path) -> set[str]:
                 missing |= named
                 place = loaded.source.value(step.path)
                 if not named:
-                    faults += [replace(p, position=p.position or place) for p in cause.problems if p.code == "E504"]
+                    faults += [
+                        replace(p, position=p.position or place) for p in cause.problems if p.code == "E504"
+                    ]
     if faults and not missing:
         raise CurateError(faults)
     return missing

@@ -38,6 +38,7 @@ from filters.encoders.encoder import first_characters
 from filters.llm.rubric import Rubric, Verdict, read_rubric, rubric_path
 from filters.llm.votes import INVALID, scores
 
+
 class LlmJudgeConfig(Asking):
     """Options of `filters.llm_judge`."""
 

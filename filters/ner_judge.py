@@ -34,6 +34,7 @@ from curate.core.llm.asking import Asking, AskingStep
 from filters.ner.teachers.judging import SCHEMA, Judgement, judge_prompt, read_judgement
 from filters.ner.teachers.teacher import CUT_OFF, MALFORMED, MOST_CHARACTERS, OK, REFUSED
 
+
 class NerJudgeConfig(Asking):
     """Options of `filters.ner_judge`."""
 

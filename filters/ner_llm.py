@@ -42,6 +42,7 @@ from filters.ner.teachers.teacher import (
 )
 from filters.ner.types import normal_label
 
+
 class NerLlmConfig(Asking):
     """Options of `filters.ner_llm`."""
 
@@ -60,6 +61,7 @@ class NerLlmConfig(Asking):
     max_characters: int = Field(
         MOST_CHARACTERS, ge=1, le=MOST_CHARACTERS, description="Longer texts are not asked about."
     )
+
     @field_validator("types")
     @classmethod
     def _can_be_told_apart(cls, value: list[str]) -> list[str]:

@@ -9,11 +9,11 @@ In: the text, its tokens, and its languages if a step has identified them. Out, 
     reasons    list<string>   `low_prob`; only with `min_prob`
 
 The head looks at the vector of the encoder, at what a small network says of each of its tokens on the way
-(`filters.ner.names_encoder`), and at two surface features, which cost nothing: the shares of capitalised words inside sentences
-and of different ones among them (`filters.ner.surface`), which decide alone in languages that the encoder does not know. How
-much each weighs is trained on languages that it was not trained on; `filters/ner/shipped/ner-usem3.json` has the figures. A
-score says where a passage stands among those of its language; `filters.top` takes the best of each. Heads of one's own for
-the vector alone (`encoder.name` in the card: `usem3`) are taken as well.
+(`filters.ner.names_encoder`), and at two surface features, which cost nothing: the shares of capitalised words inside
+sentences and of different ones among them (`filters.ner.surface`), which decide alone in languages that the encoder does
+not know. How much each weighs is trained on languages that it was not trained on; `filters/ner/shipped/ner-usem3.json` has
+the figures. A score says where a passage stands among those of its language; `filters.top` takes the best of each. Heads of
+one's own for the vector alone (`encoder.name` in the card: `usem3`) are taken as well.
 
 `classifier:` takes a classifier instead, such as the XLM-R that FiNERweb released, from a folder (`filters.ner.classifier`):
 
@@ -43,12 +43,12 @@ from curate.core.batch import UNICODE, DocBatch
 from curate.core.columns import FAILED, REASONS, TEXT
 from curate.core.errors import CurateError, error
 from curate.core.libraries import library_files
-from curate.core.stage import Annotator, Context, Resources, Rule, StageConfig
+from curate.core.stage import Annotator, Context, Resources, Rule, StageConfig, Work
 from filters.encoders.cache import recipe_of, snapshot
 from filters.encoders.encoder import MOST_CHARACTERS, Encoder, checksum
 from filters.encoders.usem3 import Usem3
-from filters.ner.names_encoder import NAME, Usem3Names
 from filters.ner.classifier import Classifier, ClassifierOptions
+from filters.ner.names_encoder import NAME, Usem3Names
 from filters.ner.relevance_head import NerCard, NerHead, head_path, read_ner_card, read_ner_head, shares
 from filters.ner.surface import surface
 from filters.rules import listed
@@ -162,10 +162,15 @@ class NerRelevance(Annotator[NerRelevanceConfig]):
         assert self._vectors is not None
         self._counts.clear()
         self._vectors.begin()
+        self._vectors.worked()  # of a unit that was not finished
 
     def finish(self) -> Mapping[str, int]:
         assert self._vectors is not None
         return {name: n for name, n in (*self._counts.items(), *self._vectors.finish().items()) if n}
+
+    def worked(self) -> Mapping[str, Work]:
+        assert self._vectors is not None
+        return self._vectors.worked()
 
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
         assert self._vectors is not None

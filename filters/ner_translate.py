@@ -9,7 +9,7 @@ In: the spans that a step `filters.ner_merge` made, and the language of the pass
 
 Where the passage is in `source` (English) the translation is the label. Where its language is not known there is none; nor
 where the model's answer is no label (longer than 80 characters, several lines), which is counted as `invalid`. If more than
-`max_invalid_frac` of the answers are, the run stops (R313), from the twentieth on.
+`max_invalid_frac` of the answers are, beyond doubt, the run stops (R313).
 
 A label is asked about once for each language: answers are kept by model, prompt and parameters in `cache`, as those of
 `filters.ner_llm` are. The model stands in the metadata of the columns. Current taggers score .02 to .09 F1 lower where they
@@ -18,9 +18,7 @@ are evaluated with translated labels (FiNERweb); publish both, and choose at the
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import pyarrow as pa
@@ -28,29 +26,20 @@ from pydantic import Field, field_validator
 
 from curate.core.batch import DocBatch
 from curate.core.columns import UNDETERMINED, qualified
-from curate.core.errors import CurateError, error
 from curate.core.languages import is_language, suggest
 from curate.core.llm.answers import Answer
-from curate.core.llm.client import Client
-from curate.core.llm.server import Sampling
-from curate.core.stage import Annotator, Context, Resources
+from curate.core.llm.asking import Asking, AskingStep
 from filters.ner.annotations import MERGED_SPAN
 from filters.ner.teachers.translating import SCHEMA, Form, read_translation, translation_prompt
 
 LAYERS: Final = ("spans", "nested_spans")
 TRANSLATED_SPAN: Final = pa.struct([*MERGED_SPAN, pa.field("translation", pa.string())])
-#: Answers after which the share of invalid ones says something.
-_ENOUGH: Final = 20
-_SHOWN: Final = 200
-_ANSWERS: Final = "answers"
 
 Pair = tuple[str, str]  # label, language
 
 
-class NerTranslateConfig(Sampling):
+class NerTranslateConfig(Asking):
     """Options of `filters.ner_translate`."""
-
-    LOCATIONS: ClassVar[tuple[str, ...]] = ("cache",)
 
     samples: int = Field(1, ge=1, le=1, description="One; several answers are several steps.")
     temperature: float = Field(
@@ -63,12 +52,6 @@ class NerTranslateConfig(Sampling):
         "text",
         description="`schema`: the server holds the answer to a JSON Schema; `text`: a line is asked for.",
     )
-    max_invalid_frac: float = Field(
-        0.2, ge=0, le=1, description="Share of answers that are none above which the run stops."
-    )
-    cache: str | None = Field(
-        None, description="Folder of the answers, which runs can share; null: in the run folder."
-    )
 
     @field_validator("source")
     @classmethod
@@ -79,21 +62,13 @@ class NerTranslateConfig(Sampling):
         return value
 
 
-class NerTranslate(Annotator[NerTranslateConfig]):
+class NerTranslate(AskingStep[NerTranslateConfig]):
     """Lets a language model translate the labels of spans."""
 
     Config = NerTranslateConfig
     VERSION: ClassVar[int] = 1
-    SERIAL: ClassVar[bool] = True  # a call asks for as many answers at once as the server takes
-
-    def __init__(self, config: NerTranslateConfig) -> None:
-        self.config = config
-        self._client: Client | None = None
-        self._counts: Counter[str] = Counter()
-        self._answered = self._invalid = 0
-
-    def resources(self) -> Resources:
-        return Resources(memory_gb=0.5)
+    INVALID: ClassVar[str] = "are no translated label"
+    FORM: ClassVar[str] = "schema"
 
     def reads(self) -> frozenset[str]:
         return frozenset(qualified(self.config.merge, layer) for layer in LAYERS)
@@ -101,30 +76,8 @@ class NerTranslate(Annotator[NerTranslateConfig]):
     def writes(self) -> Mapping[str, pa.DataType]:
         return {**dict.fromkeys(LAYERS, pa.list_(TRANSLATED_SPAN)), "translations_count": pa.int32()}
 
-    def artifacts(self, context: Context) -> Mapping[str, Path]:
-        self.config.server.address()
-        self.config.server.key()
-        return {}
-
     def provenance(self) -> Mapping[str, str]:
-        return {"model": self.config.model, "labels_in": self.config.source}
-
-    def open(self, context: Context) -> None:
-        folder = Path(self.config.cache) if self.config.cache else context.cache
-        self._client = Client(self.config.server, cache=folder / _ANSWERS if folder else None)
-
-    def snapshot(self, context: Context) -> tuple[str, ...]:
-        return ()
-
-    def begin(self) -> None:
-        pass
-
-    def finish(self) -> Mapping[str, int]:
-        """What was asked, what it cost and how the answers were, since the last unit."""
-        assert self._client is not None
-        counts = {**self._client.take_counts(), **self._counts}
-        self._counts.clear()
-        return counts
+        return {**super().provenance(), "labels_in": self.config.source}
 
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
         rows = batch.num_rows
@@ -166,7 +119,6 @@ class NerTranslate(Annotator[NerTranslateConfig]):
 
     def _ask(self, pairs: Sequence[Pair]) -> dict[Pair, str | None]:
         """The translation of each label into a language."""
-        assert self._client is not None
         config = self.config
         found: dict[Pair, str | None] = {}
         form = SCHEMA if config.answer == "schema" else None
@@ -178,30 +130,16 @@ class NerTranslate(Annotator[NerTranslateConfig]):
         def seen(number: int, answer: Answer) -> None:
             found[pairs[number]] = self._read(answer)
 
-        self._client.ask(requests, seen)
+        self.client.ask(requests, seen)
         return found
 
     def _read(self, answer: Answer) -> str | None:
         """What an answer says. R313 if too many say nothing."""
         whole = answer.text is not None and answer.finish != "length"
         label = read_translation(answer.text or "", self.config.answer) if whole else None
-        self._answered += 1
-        self._counts["translated" if label is not None else "invalid"] += 1
-        if label is None:
-            self._invalid += 1
-            if self._invalid > self.config.max_invalid_frac * max(self._answered, _ENOUGH):
-                raise self._too_many(answer)
+        self.counts["translated" if label is not None else "invalid"] += 1
+        self.count(answer, valid=label is not None)
         return label
-
-    def _too_many(self, answer: Answer) -> CurateError:
-        shown = answer.refusal or " ".join((answer.text or "").split()) or "(nothing)"
-        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
-        return error(
-            "R313",
-            f"{self._invalid:,} of {self._answered:,} answers of {self.config.model} are no translated label, more than "
-            f"max_invalid_frac {self.config.max_invalid_frac:g}; the last is: {shown}",
-            help="raise `max_tokens`, or try `answer: schema` or another model; what was answered is kept",
-        )
 
 
 STAGE = NerTranslate

@@ -181,7 +181,10 @@ class QuantileJob(Job[QuantileConfig]):
             elif pa.types.is_nested(schema.field(name).type):
                 kind = schema.field(name).type
                 raise error(
-                    "C206", f"'{name}' is {kind}, which makes no groups", help="name a column of single values", option="by"
+                    "C206",
+                    f"'{name}' is {kind}, which makes no groups",
+                    help="name a column of single values",
+                    option="by",
                 )
 
     def open(self, context: Context) -> None:

@@ -1,8 +1,10 @@
 """The network of the encoder `usem3-names`: trained on which tokens of gold passages are names. Used by train_ner_head.py.
 
 In: passages with the places of their entities. Out: the two layers that `filters.ner.names_encoder` reads. Each token of
-usem3's is two labels: whether it shares a character with an entity, and whether one begins in it. The features are 1,280 values
-a token, in float16 while they are held. The loss is cross-entropy; of a language at most 40,000 tokens count, and those of a small corpus a little more. Two epochs of AdamW, step sizes falling to nothing, batches of 512, 64 hidden values, a fifth of them dropped.
+usem3's is two labels: whether it shares a character with an entity, and whether one begins in it. The features are 1,280
+values a token, in float16 while they are held. The loss is cross-entropy; of a language at most 40,000 tokens count, and
+those of a small corpus a little more. Two epochs of AdamW, step sizes falling to nothing, batches of 512, 64 hidden values,
+a fifth of them dropped.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What `train_ner_head.py` trains: the weights of the embedding, and how it is mixed with tokens and capitals (stages 2 and 3).
+"""What `train_ner_head.py` trains: the weights of the embedding, and its mix with tokens and capitals (stages 2 and 3).
 
-In: passages with labels, vectors and features. Out, for any set of training languages, the network of the tokens, the weights
-of the embedding, and the five weights of the mix, each made once. A mix is fitted on values that its languages were given
-without having been seen, so what it weighs is how well each figure carries over to another language.
+In: passages with labels, vectors and features. Out, for any set of training languages, the network of the tokens, the
+weights of the embedding, and the five weights of the mix, each made once. A mix is fitted on values that its languages were
+given without having been seen, so what it weighs is how well each figure carries over to another language.
 """
 
 from __future__ import annotations

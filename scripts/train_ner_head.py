@@ -53,6 +53,13 @@ from filters.encoders.usem3 import DIMENSIONS, LANGUAGES  # noqa: E402  # after 
 from filters.encoders.usem3_weights import FEATURES  # noqa: E402  # after path or kernel cache is set
 from filters.heads.card import TrainedOn  # noqa: E402  # after path or kernel cache is set
 from filters.heads.training.measures import ranks, spearman  # noqa: E402  # after path or kernel cache is set
+from filters.ner.names_encoder import NAME as ENCODER  # noqa: E402  # after path or kernel cache is set
+from filters.ner.names_encoder import (  # noqa: E402  # after path or kernel cache is set
+    OUTPUTS,
+    WEIGHTS,
+    Usem3Names,
+    write_layers,
+)
 from filters.ner.relevance_head import (  # noqa: E402  # after path or kernel cache is set
     DEFAULT,
     SHIPPED,
@@ -61,14 +68,6 @@ from filters.ner.relevance_head import (  # noqa: E402  # after path or kernel c
     Scale,
     shares,
     write_ner_head,
-)
-from filters.ner.names_encoder import NAME as ENCODER  # noqa: E402  # after path or kernel cache is set
-from filters.ner.names_encoder import (  # noqa: E402  # after path or kernel cache is set
-    OUTPUTS,
-    WEIGHTS,
-    Usem3Names,
-    read_layers,
-    write_layers,
 )
 from filters.ner.surface import surface  # noqa: E402  # after path or kernel cache is set
 from scripts.ner_tokens import tokens_of  # noqa: E402  # after path or kernel cache is set

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -11,6 +11,10 @@ from curate.commands.options import config_argument, overrides_option, run_dir_o
 
 if TYPE_CHECKING:
     from curate.core.objects import Place
+
+
+#: Files that are named because they cannot be cut.
+_UNCUT: Final = 5
 
 
 @click.command()
@@ -86,6 +90,10 @@ def command(
     console.print(
         f"run folder {found['run_dir']}; disk at most {_size(found['disk_bytes'])}, {found['run_files']:,} files"
     )
+    for entry in found["uncut"][:_UNCUT]:
+        console.print(f"{entry['file']}, {_size(entry['bytes'])}: {entry['why']}")
+    if len(found["uncut"]) > _UNCUT:
+        console.print(f"and {len(found['uncut']) - _UNCUT:,} more files that are not cut as small as others")
     console.print(_sum(estimate, config))
     pending = any(p["pending"] is None or p["pending"] for p in found["phases"])
     console.print(f"next: curate run {config}" if pending else "everything is done")

@@ -103,7 +103,9 @@ class OverlayReader:
 
     def __init__(self, path: Path | Stretch, columns: Sequence[str]) -> None:
         try:
-            self._file = pq.ParquetFile(parquet_source(path), pre_buffer=False, page_checksum_verification=True)
+            self._file = pq.ParquetFile(
+                parquet_source(path), pre_buffer=False, page_checksum_verification=True
+            )
         except (OSError, pa.ArrowException) as cause:
             raise _damaged(path, cause) from cause
         self._path = path

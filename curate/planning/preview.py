@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from curate.core.layout import RunFolder
-from curate.core.manifest import Manifest
+from curate.core.manifest import SHARD_BYTES, Manifest
 from curate.core.packs import PACKS, ROLE_FILES
 from curate.core.plan import Phase, Plan
 from curate.planning.fingerprints import finished_units, read_layout, unit_fingerprints, unit_sizes
@@ -26,7 +26,7 @@ _COMPRESSED = 0.4
 
 def preview(plan: Plan, manifest: Manifest, folder: RunFolder, rates: Rates | None = None) -> dict[str, Any]:
     """`{"name", "run_dir", "files", "shards", "bytes", "phases": [{"name", "kind", "units", "reused", "pending",
-    "pending_units", "bytes", "disk_bytes", "files", "steps", "estimate"}], "disk_bytes", "run_files", "estimate"}`; units
+    "pending_units", "bytes", "disk_bytes", "files", "steps", "estimate"}], "disk_bytes", "run_files", "estimate", "uncut": [{"file", "bytes", "why"}]}`; units
     None: not known before the count.
 
     estimate: `{"cpu_seconds", "gpu_seconds", "start_seconds", "peak_bytes", "exact"}` of what is pending, by measured rates,
@@ -48,6 +48,7 @@ def preview(plan: Plan, manifest: Manifest, folder: RunFolder, rates: Rates | No
         "disk_bytes": sum(p["disk_bytes"] for p in phases),
         "run_files": sum(p["files"] for p in phases),
         "estimate": _total(rates, phases),
+        "uncut": uncut(manifest),
         "outputs": [{"name": o.name, "path": o.path} for o in plan.outputs],
     }
 
@@ -73,6 +74,21 @@ def _phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> d
         "files": _files(phase, _ingested(manifest) if phase.kind == "ingest" else len(known)),
         "output": phase.output,
     }
+
+
+def uncut(manifest: Manifest) -> list[dict[str, Any]]:
+    """Files, or parts of them, that one task has to read although they are more than two shards: `file bytes why`."""
+    found = []
+    for shard in manifest.shards:
+        if shard.ingest is None and shard.bytes > 2 * SHARD_BYTES:
+            why = "one row group cannot be cut"
+            found.append({"file": manifest.files[shard.files[0]].path, "bytes": shard.bytes, "why": why})
+    for unit in manifest.ingest:
+        if len(unit.shards) > 2:
+            size = sum(manifest.shards[s].bytes for s in unit.shards)
+            why = "one task of ingest reads it from its beginning; later phases have its parts"
+            found.append({"file": manifest.files[unit.files[0]].path, "bytes": size, "why": why})
+    return sorted(found, key=lambda entry: (-entry["bytes"], entry["file"]))
 
 
 def _estimate(
@@ -129,12 +145,13 @@ def _disk(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> in
 
 
 def _files(phase: Phase, units: int) -> int:
-    """Files of a finished phase: its units' outputs, in packs where they are many, the merged done-file and counters.
+    """Files of a finished phase: its units' outputs, in packs where they are many, merged records and counters,
+    and what these come to.
 
     Bad records have files of their own, in units that have some.
     """
     roles = _outputs(phase)
-    return roles * (units if units <= ROLE_FILES or phase.kind == "write" else PACKS) + 2
+    return roles * (units if units <= ROLE_FILES or phase.kind in ("exchange", "write") else PACKS) + 3
 
 
 def _ingested(manifest: Manifest) -> int:

@@ -75,7 +75,9 @@ def _survivors(
     phase, path = next(found for found in overlays if step.name in [s.name for s in found[0].steps])
     size, survivor = qualified(step.name, "cluster_size"), qualified(step.name, "survivor")
     # A step that only marks drops nobody, and its survivors are known by having none.
-    table = pq.read_table(parquet_source(path), columns=[DOC, DROP, size, survivor], filters=pc.is_null(pc.field(survivor)))
+    table = pq.read_table(
+        parquet_source(path), columns=[DOC, DROP, size, survivor], filters=pc.is_null(pc.field(survivor))
+    )
     names = [s.name for s in phase.steps]
     before = pa.array(names[: names.index(step.name) + 1], pa.string())
     kept = table.filter(

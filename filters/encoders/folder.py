@@ -123,9 +123,7 @@ class FolderEncoder(ABC):
         assert self._tokenizer is not None
         window = Window(texts, max_characters, self._tokenizer, self.options.batch_tokens)
         forward = Forward(self._forward, self._out_of_memory, self._recover, self.meter, self.computes_here)
-        return partial(
-            window.encode, forward, padded=self.padded, dimensions=self.dimensions, name=self.name
-        )
+        return partial(window.encode, forward, padded=self.padded, dimensions=self.dimensions, name=self.name)
 
     def weights(self) -> Mapping[str, Path]:
         """Role → file of the weights; E507 naming what is not there."""

@@ -18,6 +18,7 @@ from filters.encoders.folder import FolderEncoder, unfit
 from filters.encoders.meter import Meter
 from filters.encoders.options import TorchOptions
 
+
 class TorchEncoder(FolderEncoder):
     """An encoder on a device of torch."""
 

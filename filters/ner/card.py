@@ -192,8 +192,17 @@ def _translations(schema: pa.Schema) -> list[str]:
     if not (pa.types.is_list(kind) and kind.value_type.get_field_index("translation") >= 0):
         return []
     facts = schema.field("spans").metadata or {}
-    by = f"the language model {facts[b'curate.model'].decode()}" if b"curate.model" in facts else "a language model"
-    return ["", "## Labels", "", f"`label` is free; `translation` is the label in the text's language, by {by}."]
+    by = (
+        f"the language model {facts[b'curate.model'].decode()}"
+        if b"curate.model" in facts
+        else "a language model"
+    )
+    return [
+        "",
+        "## Labels",
+        "",
+        f"`label` is free; `translation` is the label in the text's language, by {by}.",
+    ]
 
 
 def _judge_note(schema: pa.Schema) -> str:

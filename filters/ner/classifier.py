@@ -95,11 +95,15 @@ class Classifier(TransformersEncoder):
         config = self.config
         kinds = config.get("architectures") or []
         if not any(str(kind).endswith(_KIND) for kind in kinds):
-            raise unfit(self.folder / CONFIG, f"its architecture is {', '.join(kinds) or 'not said'}, no *{_KIND}")
+            raise unfit(
+                self.folder / CONFIG, f"its architecture is {', '.join(kinds) or 'not said'}, no *{_KIND}"
+            )
         # transformers leaves its default, two classes, out of the file.
         count = len(config["id2label"]) if config.get("id2label") else config.get("num_labels", 2)
         if count not in (1, 2, len(_RATINGS)):
-            raise unfit(self.folder / CONFIG, f"it gives {count} values; 1, 2 or {len(_RATINGS)} can be ratings")
+            raise unfit(
+                self.folder / CONFIG, f"it gives {count} values; 1, 2 or {len(_RATINGS)} can be ratings"
+            )
         return int(count)
 
     def files(self) -> Mapping[str, Path]:

@@ -276,7 +276,15 @@ def export_command(
     known = type_map() if types is None else type_map().with_file(types)
     named = title or output.name
     request = Request(
-        by, known, shares, seed, sentences, named, licence, group, anew=types is not None  # type: ignore[arg-type]
+        by,
+        known,
+        shares,
+        seed,
+        sentences,
+        named,
+        licence,
+        group,
+        anew=types is not None,  # type: ignore[arg-type]
     )
     if kind == "datasets":
         done = export_datasets(table, output, request)
@@ -294,8 +302,8 @@ def export_command(
             click.echo(f"{part} is empty: hosts are few or large; try --group document, or another --seed")
     if done.alone:
         click.echo(
-            f"{done.alone:,} texts have neither `url` nor a document (`source_doc`, `document`, or `id` of a passage): each went "
-            "to a part of its own, so texts of one document may be in several parts"
+            f"{done.alone:,} texts have neither `url` nor a document (`source_doc`, `document`, `id` of a passage): each "
+            "went to a part of its own, so texts of one document may be in several parts"
         )
     if changed:
         click.echo(f"in {changed:,} labels whitespace became one space")

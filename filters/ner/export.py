@@ -9,8 +9,9 @@ spans within or around those: an import, or what a run published. Out:
 
 `gliner` and `spacy` have the nested spans too. A span that does not begin and end with tokens, or (bio, spacy's entities)
 shares a token with one before it, cannot be written there: it is left out and counted by the reason. `by` chooses what
-stands as label: the label itself, its translation (`filters.ner_translate`), its standard or core type, as the span has them, else as the type map says; spans without
-one are left out and counted too. Of tabs and line ends in a label `bio`, a format of lines, makes a space, and counts them.
+stands as label: the label itself, its translation (`filters.ner_translate`), its standard or core type, as the span has
+them, else as the type map says; spans without one are left out and counted too. Of tabs and line ends in a label `bio`, a
+format of lines, makes a space, and counts them.
 """
 
 from __future__ import annotations

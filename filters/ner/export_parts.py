@@ -43,7 +43,7 @@ _ROWS: Final = 20_000
 @dataclass(frozen=True)
 class Request:
     """What is exported and how. shares: of the dev and test part; None: as the column `split` says. anew: standard and core
-    types are those of the map, whatever stands in the spans. group: `document` lets pages of one host be in several parts."""
+    types are those of the map, whatever stands in the spans. group: with `document`, pages of one host may be in several."""
 
     by: By
     types: TypeMap

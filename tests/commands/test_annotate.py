@@ -104,7 +104,9 @@ def test_a_run_that_died_goes_on_and_its_labels_are_shown(
         length = int(row["id"][1:]) % 5
         assert (row["one__score"], row["one__votes"]) == (length, [length] * 3)
         assert row["two__score"] == length + 0.5
-    with LlmServer(opinion) as server:  # nor is anything asked to compile kernels, which a fresh machine does first
+    with LlmServer(
+        opinion
+    ) as server:  # nor is anything asked to compile kernels, which a fresh machine does first
         monkeypatch.setenv("JUDGE_FOR_TEST", server.url)
         fill(tmp_path / "run")
         assert not server.requests

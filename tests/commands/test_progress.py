@@ -106,7 +106,9 @@ def test_a_wide_terminal_shows_rates_and_what_is_left() -> None:
 @pytest.mark.parametrize("width", [40, 64, 80, 96, 108, 128])
 def test_where_encoders_work_their_tokens_and_busy_share_are_shown(width: int) -> None:
     out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=width, color_system=None, _environ={"TERM": "xterm"})
+    console = Console(
+        file=out, force_terminal=True, width=width, color_system=None, _environ={"TERM": "xterm"}
+    )
     clock = _Clock()
     progress = Progress(console, clock)
     with progress:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.core import packs
+from curate.core import manifest, packs
 from curate.core.commit import (
     Done,
     Output,
@@ -517,3 +517,9 @@ def test_every_file_goes_into_one_pack_and_no_pack_is_needless(sizes: list[int])
     assert [i for share in shares for i in share] == list(range(len(sizes)))
     assert all(shares)
     assert len(shares) <= packs.PACKS
+
+
+def test_a_finished_phase_keeps_at_most_a_thousand_files() -> None:
+    """Overlay, records, evidence and quarantine; merged records, counters, summary. The exchange has one file a unit."""
+    assert 4 * max(packs.ROLE_FILES, packs.PACKS) + 3 <= packs.PHASE_FILES
+    assert manifest.GROUPS + 3 <= packs.PHASE_FILES

@@ -8,7 +8,17 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.core.manifest import IngestUnit, Manifest, Shard, SourceFile, doc_id, row_of, shard_of
+from curate.core.manifest import (
+    SHARD_BYTES,
+    IngestUnit,
+    Manifest,
+    Shard,
+    SourceFile,
+    doc_id,
+    row_of,
+    shard_of,
+)
+from curate.planning.preview import uncut
 
 FILES = (
     SourceFile(0, "de/a.parquet", "/data/de/a.parquet", "parquet", 1000, "17", "aa", rows=50),
@@ -68,3 +78,21 @@ def test_a_file_added_at_the_end_changes_no_shard_before_it() -> None:
         MANIFEST.ingest,
     )
     assert [more.shard_identity(n) for n in range(3)] == [MANIFEST.shard_identity(n) for n in range(3)]
+
+
+def test_the_plan_names_what_cannot_be_cut() -> None:
+    def file(path: str) -> SourceFile:
+        return SourceFile(0, path, f"/in/{path}", "parquet", 1, "0", "0")
+
+    shards = (
+        Shard(0, (0,), (0, 4), 0, 9, SHARD_BYTES),
+        Shard(1, (0,), (4, 5), 9, 9, 5 * SHARD_BYTES),
+        *(Shard(2 + n, (1,), None, 0, None, SHARD_BYTES, ingest=0) for n in range(3)),
+        Shard(5, (2,), None, 0, None, SHARD_BYTES, ingest=1),
+    )
+    units = (IngestUnit(0, (1,), (2, 3, 4)), IngestUnit(1, (2,), (5,)))
+    found = uncut(Manifest((file("rows"), file("lines.gz"), file("small")), shards, units))
+    assert [(entry["file"], entry["bytes"]) for entry in found] == [
+        ("rows", 5 * SHARD_BYTES),
+        ("lines.gz", 3 * SHARD_BYTES),
+    ]

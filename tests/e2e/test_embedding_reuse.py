@@ -89,7 +89,9 @@ def _is_told_how_fast(place: Place) -> None:
         for path in (place / "out/all").rglob("*.parquet")
     ]
     tokens = sum(pc.sum(column).as_py() for column in columns)
-    units = [record["facts"]["encoders"]["usem3"] for record in done_records(place / "runs/job")["pass1"].values()]
+    units = [
+        record["facts"]["encoders"]["usem3"] for record in done_records(place / "runs/job")["pass1"].values()
+    ]
     assert len(units) == 2
     assert all(unit["tokens"] > 0 and 0 < unit["busy_seconds"] < unit["seconds"] < 60 for unit in units)
     (entry,) = place.report()["encoders"]

@@ -246,7 +246,9 @@ def test_what_holds_nothing_is_not_read_and_what_is_long_is_cut(folders: dict[st
     assert len(encoder.encode(pa.array([], pa.string()), 100).embeddings) == 0
 
 
-@pytest.mark.parametrize(("use", "name"), [("transformers", "xlm-roberta"), ("packed", "xlm-roberta"), ("onnx", "onnx")])
+@pytest.mark.parametrize(
+    ("use", "name"), [("transformers", "xlm-roberta"), ("packed", "xlm-roberta"), ("onnx", "onnx")]
+)
 def test_more_tokens_than_a_model_has_positions_are_refused(
     use: str, name: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:

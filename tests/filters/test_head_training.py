@@ -329,7 +329,15 @@ def test_a_head_of_probabilities_is_held_against_labels_that_reach_its_threshold
         "fit": {"loss": "bce", "hidden": [], "epochs": 30, "learning_rate": 0.01}, "output": str(tmp_path),
     }  # fmt: skip
     head = train(Recipe.model_validate(raw)).head
-    given = ["evaluate", str(trained / "labels.jsonl.gz"), "--head", str(head), "--head", "edu-usem3", "--json"]
+    given = [
+        "evaluate",
+        str(trained / "labels.jsonl.gz"),
+        "--head",
+        str(head),
+        "--head",
+        "edu-usem3",
+        "--json",
+    ]
     shown = CliRunner().invoke(cli, [*given, "--threshold", "3"], catch_exceptions=False)
     found = json.loads(shown.output)
     texts: list[dict[str, Any]] = documents(80) + [{"text": "no label"}, {"text": "suomea", "score": 5}]
@@ -358,7 +366,11 @@ def vectors_of_texts(texts: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
 def test_figures_that_cannot_be_said_are_null(tmp_path: Path) -> None:
     """Of a language with two labels, and of one whose labels are all the same."""
     rows = [
-        {"text": row["text"], "score": 3 if n % 10 == 0 else row["score"], "lang": "deu_Latn" if n % 10 == 0 else "eng_Latn"}
+        {
+            "text": row["text"],
+            "score": 3 if n % 10 == 0 else row["score"],
+            "lang": "deu_Latn" if n % 10 == 0 else "eng_Latn",
+        }
         for n, row in enumerate(documents(60))
     ]
     rows += [{"text": OFFER.format("x", n), "score": n, "lang": "fra_Latn"} for n in range(2)]

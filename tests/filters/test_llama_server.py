@@ -27,7 +27,7 @@ TEXTS = [
 def judge(url: str, folder: Path, **options: Any) -> LlmJudge:
     rubric = folder / "short.yaml"
     rubric.write_text("about: use\nminimum: 0\nmaximum: 5\ncriteria: How useful is the text at school?\n")
-    server = {"base_url": url, "retries": 1, "backoff": 0.01, "concurrency": 2}
+    server = {"base_url": url, "id": "llama", "retries": 1, "backoff": 0.01, "concurrency": 2}
     given = {"model": "smollm2", "rubric": str(rubric), "max_tokens": 32, "reason": False, "server": server}
     step = LlmJudge(LlmJudgeConfig.model_validate({**given, **options}))
     step.open(Context(models=models_folder(), scratch=folder, cache=folder / "cache"))

@@ -215,9 +215,7 @@ def test_columns_must_be_numbers_and_languages_known(tmp_path: Path) -> None:
         ("columns: [n], by: language", "C201: `by: language` needs languages"),
     ],
 )
-def test_faults_of_the_config_are_found_before_work_starts(
-    options: str, fault: str, tmp_path: Path
-) -> None:
+def test_faults_of_the_config_are_found_before_work_starts(options: str, fault: str, tmp_path: Path) -> None:
     rows = {"id": ["a"], "text": ["b"], "source": ["s"], "n": [1], "x": [0.5], "tags": [["t"]]}
     pq.write_table(pa.table(rows), tmp_path / "a.parquet")
     config = tmp_path / "c.yaml"

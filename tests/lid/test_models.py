@@ -244,9 +244,7 @@ def test_a_model_of_several_files_is_pulled_as_a_folder(folder: Path, tmp_path: 
     assert code_of(run("path", name)) == "E505"
 
 
-def test_a_config_stands_for_the_models_of_its_steps(
-    folder: Path, model: LidModel, tmp_path: Path
-) -> None:
+def test_a_config_stands_for_the_models_of_its_steps(folder: Path, model: LidModel, tmp_path: Path) -> None:
     config = tmp_path / "job.yaml"
     steps = "[{use: lid.fasttext, model: tiny}, {use: lid.fasttext, as: two, model: tiny}, {select: two__prob > 0.5}]"
     config.write_text(f"input: {{path: none.jsonl}}\nsteps: {steps}\n")

@@ -263,7 +263,12 @@ def test_phases_that_need_gpus_have_a_worker_for_each(
     ],
 )
 def test_every_worker_sees_gpus_of_its_own(
-    visible: str | None, found: int, each: int, seen: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    visible: str | None,
+    found: int,
+    each: int,
+    seen: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With a pretended list of devices: what the processes are started with."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "as the run's" if visible is None else visible)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from curate.config.load import load_source
 from curate.config.execution import Slurm, SlurmJobs
+from curate.config.load import load_source
 from curate.config.yaml_source import parse
 from curate.core.errors import CurateError
 from curate.core.layout import RunFolder
@@ -152,7 +152,11 @@ def test_a_section_goes_over_what_is_common() -> None:
         ("args: [--array=0-9]", "--array is decided by the run", 4),
         ("time: soon", "a time limit is written like", 4),
         ("partion: cpu", "unknown key 'partion'", 4),
-        ("time: '2:00', warning: 120", "the time limit 2:00 is 120 s, and tasks are warned 120 s before it", 4),
+        (
+            "time: '2:00', warning: 120",
+            "the time limit 2:00 is 120 s, and tasks are warned 120 s before it",
+            4,
+        ),
         ("cpus: 0", "must be greater than or equal to 1", 4),
     ],
 )

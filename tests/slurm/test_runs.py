@@ -91,7 +91,9 @@ def test_the_bytes_of_a_local_run_and_nothing_twice(cluster: Cluster, tmp_path: 
 
     lost = submission(place)["advance"]
     cluster.ask("scancel", lost)  # the job that would go on: another takes its place
-    on_slurm(place, faults=(log,)).succeeded()  # joins: what is queued goes on, nothing is submitted beside it
+    on_slurm(
+        place, faults=(log,)
+    ).succeeded()  # joins: what is queued goes on, nothing is submitted beside it
     assert jobs_on(cluster, place) == {*arrays, submission(place)["advance"]}
     assert submission(place)["advance"] != lost
     gate.touch()

@@ -17,7 +17,7 @@ from curate.core.errors import error
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Plan
-from curate.executors.slurm import element
+from curate.executors.slurm import element, lives
 from curate.executors.slurm.state import write_tasks
 from curate.kernels import kernel_environment
 from curate.running.run import close_phase
@@ -128,10 +128,10 @@ def test_lives_that_ended_unheard_are_counted(place: Place, monkeypatch: pytest.
     place.curate("run", "job.yaml", "--on", "slurm", "--tasks", "1").succeeded()
     folder = RunFolder(place / "runs/job")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "9")
-    element._count_lost_lives(folder, "pass1", 0, [0, 1])
-    assert element._idle(folder, "pass1", 0, 2, 2) == 1  # and goes back itself: life 10
+    lives.count_lost_lives(folder, "pass1", 0, [0, 1])
+    assert lives.idle_ends(folder, "pass1", 0, 2, 2) == 1  # and goes back itself: life 10
     monkeypatch.setenv("SLURM_RESTART_COUNT", "10")
-    element._count_lost_lives(folder, "pass1", 0, [0, 1])
+    lives.count_lost_lives(folder, "pass1", 0, [0, 1])
     monkeypatch.setenv("SLURM_RESTART_COUNT", "12")
     with pytest.raises(Exception, match=re.escape("pre-empted, 11 times on the same unit")):
-        element._count_lost_lives(folder, "pass1", 0, [0, 1])
+        lives.count_lost_lives(folder, "pass1", 0, [0, 1])

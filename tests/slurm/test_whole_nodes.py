@@ -28,7 +28,7 @@ execution:
     gpu: {partition: gpu, workers: 2, units_per_task: 4}
 """
 #: Says which GPUs its worker sees, once both workers have one in hand.
-STEP = '''
+STEP = """
 import os, pathlib, time
 import pyarrow as pa
 from curate.core.stage import Resources, StageConfig
@@ -52,7 +52,7 @@ class Devices:
         return {"device": pa.array([own] * batch.num_rows, pa.string())}
 
 STAGE = Devices
-'''
+"""
 
 
 @pytest.mark.timeout(300)
@@ -79,7 +79,9 @@ def test_each_worker_of_a_task_has_a_gpu_of_its_own(cluster: Cluster, tmp_path: 
     assert [p.name for p in logs.glob("pass2.*_*.log") if "worker" not in p.name] == [
         p.name for p in logs.glob("pass2.*_0.log")
     ]
-    assert re.search(r"^pass2, task 0 of 1 on gpu1: units 0, 1, 2$", next(logs.glob("pass2.*_0.log")).read_text(), re.M)
+    assert re.search(
+        r"^pass2, task 0 of 1 on gpu1: units 0, 1, 2$", next(logs.glob("pass2.*_0.log")).read_text(), re.M
+    )
     job = next(logs.glob("pass2.*_0.log")).name.split(".")[1].partition("_")[0]
     shown = cluster.ask("scontrol", "show", "job", job)
     assert "CPUs/Task=2" in shown

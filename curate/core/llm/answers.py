@@ -47,7 +47,9 @@ class _Place(NamedTuple):
 
 def request_key(body: Mapping[str, Any], server: str) -> str:
     """32 hexadecimal digits that stand for a request to a server."""
-    text = json.dumps({"server": server, "body": body}, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    text = json.dumps(
+        {"server": server, "body": body}, sort_keys=True, ensure_ascii=True, separators=(",", ":")
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 

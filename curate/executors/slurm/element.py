@@ -9,7 +9,6 @@ at all, so being killed at any moment costs no more than that unit.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -34,8 +33,6 @@ _REQUEUED: Final = 600
 _LOCK: Final = 120
 #: Seconds for which the job between phases waits for a controller that does not answer, and between two tries.
 _RESTART, _PAUSE = 600.0, 10.0
-#: Lives of a task that may be lost, with a node or by pre-emption, without a unit done.
-_LIVES: Final = 10
 
 
 class _Warned:
@@ -103,7 +100,9 @@ def _work(
     units = listed[task]
     _say(f"{phase}, task {task} of {len(listed)} on {node}: units {_listed(units)}")
     try:
-        _count_lost_lives(folder, phase, task, units)
+        from curate.executors.slurm.lives import count_lost_lives
+
+        count_lost_lives(folder, phase, task, units)
         do = _alone if workers == 1 else _together
         left = do(root, phase, task, units, _scratch(root, scratch), size, warned)
     except CurateError as cause:
@@ -213,28 +212,6 @@ def _scratch(root: Place, given: Path) -> Path:
     return made
 
 
-def _count_lost_lives(folder: RunFolder, phase: str, task: int, units: list[int]) -> None:
-    """R304 if nodes of a task were lost, or it was pre-empted, many times without a unit done: nobody could say so then."""
-    from curate.core.errors import error
-
-    restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-    known = _tries(folder, phase, task, len(units))
-    if restarts <= known["restarts"]:
-        return
-    left = _left(folder.root, phase, units)
-    lost = 0 if left < known["left"] else known["lost"] + restarts - known["restarts"]
-    _note_tries(folder, phase, task, {**known, "left": left, "lost": lost, "restarts": restarts})
-    if lost > _LIVES:
-        raise error(
-            "R304",
-            f"a task was lost with its node, or pre-empted, {lost} times on the same unit",
-            help="look which nodes went down, or use a partition without pre-emption; finished units are kept, run again",
-            phase=phase,
-            unit=units[0],
-            task=task,
-        )
-
-
 def _fail(folder: RunFolder, tasks: str, phase: str, task: int, failure: CurateError) -> int:
     """Note why a task failed, in the run folder and in the log, and cancel what has not begun.
 
@@ -243,10 +220,13 @@ def _fail(folder: RunFolder, tasks: str, phase: str, task: int, failure: CurateE
     from curate.core.errors import CurateError
     from curate.diagnostics import render
     from curate.executors.slurm import client
+    from curate.executors.slurm.lives import units_left
     from curate.executors.slurm.state import is_current, job_name, read_tasks, write_failure
 
     print(render(failure.problems), file=sys.stderr, flush=True)
-    if not is_current(folder, tasks) or not _left(folder.root, phase, read_tasks(folder, tasks)[1][task]):
+    if not is_current(folder, tasks) or not units_left(
+        folder.root, phase, read_tasks(folder, tasks)[1][task]
+    ):
         _say("others have done the work of this task")
         return 1
     with suppress(OSError):  # on a full disk there is no note, and the task has failed all the same
@@ -261,6 +241,7 @@ def ended(root: Place, tasks: str, task: int, status: int, late: bool) -> int:
     from curate.core.errors import CurateError, system_error
     from curate.core.layout import RunFolder
     from curate.executors.slurm import client
+    from curate.executors.slurm.lives import idle_ends, too_often, units_left
     from curate.executors.slurm.state import read_settings, read_tasks
 
     folder = RunFolder(root)
@@ -271,14 +252,12 @@ def ended(root: Place, tasks: str, task: int, status: int, late: bool) -> int:
         _say(cause.problems[0].message)
         return 1
     try:
-        left = _left(root, phase, listed[task])
+        left = units_left(root, phase, listed[task])
         if not left:
             return 0
-        idle = _idle(folder, phase, task, left, len(listed[task]))
+        idle = idle_ends(folder, phase, task, left, len(listed[task]))
         if idle > read_settings(folder).retries:
-            return _fail(
-                folder, tasks, phase, task, _too_often(phase, task, listed[task][0], why, idle, late)
-            )
+            return _fail(folder, tasks, phase, task, too_often(phase, task, listed[task][0], why, idle, late))
         element = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
         if client.restarts(element) > int(os.environ.get("SLURM_RESTART_COUNT") or 0):
             _say(f"{why}; Slurm has started its twin already")
@@ -296,65 +275,11 @@ def ended(root: Place, tasks: str, task: int, status: int, late: bool) -> int:
     return 1
 
 
-def _idle(folder: RunFolder, phase: str, task: int, left: int, units: int) -> int:
-    """How often a task has ended, this time included, since it last got a unit done; noted for the next time."""
-    known = _tries(folder, phase, task, units)
-    idle = 0 if left < known["left"] else known["idle"] + 1
-    restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0) + 1  # as it will be when the task begins again
-    _note_tries(folder, phase, task, {**known, "left": left, "idle": idle, "restarts": restarts})
-    return idle
-
-
-def _tries(folder: RunFolder, phase: str, task: int, units: int) -> dict[str, int]:
-    """left: units that were to do when it was last looked; idle: ends since a unit was done; lost: lives without an end;
-    restarts: of the element by Slurm's count, as far as they are in these.
-    """
-    from curate.executors.slurm.state import place
-
-    path = place(folder) / "tries" / f"{phase}-{task}.json"
-    known = {"left": units, "idle": 0, "lost": 0, "restarts": 0}
-    with suppress(FileNotFoundError, ValueError):
-        known |= json.loads(path.read_text(encoding="utf-8"))
-    return known
-
-
-def _note_tries(folder: RunFolder, phase: str, task: int, known: dict[str, int]) -> None:
-    from curate.core.commit import write_atomically
-    from curate.executors.slurm.state import place
-
-    write_atomically(place(folder) / "tries" / f"{phase}-{task}.json", json.dumps(known))
-
-
-def _too_often(phase: str, task: int, unit: int, why: str, idle: int, late: bool) -> CurateError:
-    from curate.core.errors import error
-
-    code, message = "R304", f"a task {why}, {idle} times on the same unit"
-    help = "if memory ran out, raise `memory` under execution.slurm; finished units are kept, run again"
-    if late:
-        code = "R320"
-        message = (
-            f"the time limit is too short for one unit: a task met it {idle} times without finishing one"
-        )
-        help = "raise `time` under execution.slurm, or lower `warning`; finished units are kept, run again"
-    return error(code, message, help=help, phase=phase, unit=unit, task=task)
-
-
 def _killed(status: int) -> str:
     if status > 128:
         with suppress(ValueError):
             return f"was killed by {signal.Signals(status - 128).name}"
     return f"ended with status {status}"
-
-
-def _left(root: Place, phase: str, units: list[int]) -> int:
-    """How many units of a task are not done, by the phase's merged done-files too: it may have ended meanwhile."""
-    from curate.core.layout import RunFolder
-    from curate.planning.fingerprints import finished_units
-    from curate.running.saved_run import load_run
-
-    plan, manifest = load_run(root)
-    done = finished_units(plan, manifest, plan.phase(phase), RunFolder(root))
-    return sum(unit not in done for unit in units)
 
 
 def _went_on(folder: RunFolder, phase: str) -> bool:

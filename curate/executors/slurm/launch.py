@@ -89,7 +89,9 @@ def _ask_slurm(session: Session) -> None:
     for phase in plan.phases:
         section = section_of(phase)
         jobs = slurm.section(section)
-        share = _largest(session.compiled.manifest) * (jobs.units_per_task or workers_of(jobs, phase.resources))
+        share = _largest(session.compiled.manifest) * (
+            jobs.units_per_task or workers_of(jobs, phase.resources)
+        )
         needs = needs_of(phase, jobs, estimates.get(phase.name), min(1.0, share))
         script = array_script(at, jobs, phase.name, needs, "none.json", 0, 1)
         options = tuple(
@@ -203,7 +205,9 @@ def _mend(session: Session, folder: RunFolder) -> None:
     client.cancel([submission.advance] if after is not None else [])
     forget_failures(folder)
     folder.failure.unlink(missing_ok=True)
-    at = Place(str(folder.root), os.getcwd(), session.compiled.plan.name, job_name(folder), str(folder.beside))
+    at = Place(
+        str(folder.root), os.getcwd(), session.compiled.plan.name, job_name(folder), str(folder.beside)
+    )
     slurm = session.loaded.config.execution.slurm
     job = client.submit(advance_script(at, slurm.section("cpu"), submission.phase, arrays, again=True))
     write_submission(folder, Submission(submission.phase, submission.tasks, submission.arrays, job))

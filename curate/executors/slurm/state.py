@@ -81,7 +81,9 @@ def place(folder: RunFolder) -> Path:
 def job_name(folder: RunFolder) -> str:
     """The name of all jobs of a run: like its folder's, and unlike any other folder's. `squeue` divides names at commas."""
     local = isinstance(folder.root, Path)
-    root = os.path.realpath(str(folder.root)) if local else str(folder.root)  # one run, by whichever link one comes to it
+    root = (
+        os.path.realpath(str(folder.root)) if local else str(folder.root)
+    )  # one run, by whichever link one comes to it
     label = re.sub(r"[^A-Za-z0-9._-]", "_", folder.root.name[:40])
     return f"{label}.{hashlib.sha256(root.encode()).hexdigest()[:10]}"
 
@@ -121,7 +123,11 @@ def read_submission(folder: RunFolder) -> Submission | None:
 
 def forget_submission(folder: RunFolder) -> None:
     """The run is done: nothing of it is, or will be, in the queue."""
-    for path in (*place(folder).glob("*-*.json"), place(folder) / "submission.json", place(folder) / "settings.json"):
+    for path in (
+        *place(folder).glob("*-*.json"),
+        place(folder) / "submission.json",
+        place(folder) / "settings.json",
+    ):
         path.unlink(missing_ok=True)
 
 

@@ -67,7 +67,9 @@ def work_together(
         logs=folder.logs / "slurm",
         label=f"{phase_name}.{here}-worker",
     ) as executor:
-        executor.run(phase, [[unit] for unit in pending], _Log(), lambda unit: unit_files(manifest, phase, unit))
+        executor.run(
+            phase, [[unit] for unit in pending], _Log(), lambda unit: unit_files(manifest, phase, unit)
+        )
     return len(pending_units(plan, manifest, phase, folder, units))
 
 

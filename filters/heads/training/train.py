@@ -63,7 +63,10 @@ class Trained:
             "languages": {
                 language: {
                     "documents": documents,
-                    **{name: said(value) for name, value in zip(("spearman", "low", "high"), figures, strict=True)},
+                    **{
+                        name: said(value)
+                        for name, value in zip(("spearman", "low", "high"), figures, strict=True)
+                    },
                 }
                 for language, (documents, *figures) in self.languages.items()
             },

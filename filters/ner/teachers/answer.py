@@ -5,7 +5,7 @@ strings and labels, and the outcome.
 
     ok          the answer is what was asked for, to the letter; a Markdown fence or reasoning (`<think> … </think>`) around
                 it does not count
-    repaired    (json) words around it; a list without the object, or another key for it; `["Ada", "person"]` within a list, or
+    repaired    (json) words around it; a list without the object, or another key for it; `["Ada", "person"]` in a list, or
                 `{"Ada": "person"}`, for an entity; other keys (`mention`, `entity`, `name`, `label`, `category` …); lists by
                 type (`{"person": ["Ada"]}`); single quotes and Python's constants; commas too many; control characters in
                 strings; objects without a list around them

@@ -8,8 +8,8 @@ In: a passage and its spans. Out: the prompt, the JSON Schema of the answer, and
     wrong          places in the list of spans, from 0
 
 FiNERweb (arXiv 2512.13884) has its annotations judged for faithfulness and completeness from 1 to 5, and reports 3.99 and
-4.05. The wording is ours. A judge makes things up too: a missing entity that is not in the text or is marked wherever it stands, and
-a number that is no span's, are not believed but counted as `unfounded`.
+4.05. The wording is ours. A judge makes things up too: a missing entity that is not in the text or is marked wherever it
+stands, and a number that is no span's, are not believed but counted as `unfounded`.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ Form = Literal["text", "schema"]
 MOST: Final = 80
 _TASK: Final = """Translate the type of a named entity from English to {language}.
 
-Use the noun that a dictionary or encyclopedia in {language} would use for the type, in the singular, in the usual script of \
-{language}, at most four words, without article, brackets or explanation.
+Use the noun that a dictionary or encyclopedia in {language} would use for the type, in the singular, in the usual script \
+of {language}, at most four words, without article, brackets or explanation.
 
 {form}
 

@@ -294,7 +294,9 @@ def test_a_killed_process_has_left_its_answers(tmp_path: Path) -> None:
         answers = ask(server, [f"p{n}" for n in range(200)], tmp_path)
         again = prompts(server)
     assert [a.text for a in answers] == [f"said: p{n}" for n in range(200)]
-    assert sorted(again) == sorted({f"p{n}" for n in range(200)} - kept), "each of the rest once, none that was kept"
+    assert sorted(again) == sorted({f"p{n}" for n in range(200)} - kept), (
+        "each of the rest once, none that was kept"
+    )
 
 
 def prompts(server: LlmServer) -> list[str]:
@@ -343,7 +345,9 @@ def test_several_writers_share_a_folder(tmp_path: Path) -> None:
             for n in range(number, 9, 3):
                 cache.add(request_key({"n": n}, ""), Answer(f"text {n}\n\ud83d", "stop", n, n))
     found = AnswerCache(tmp_path).find([request_key({"n": n}, "") for n in range(10)])
-    assert [found[request_key({"n": n}, "")].text for n in range(9)] == [f"text {n}\n\ud83d" for n in range(9)]
+    assert [found[request_key({"n": n}, "")].text for n in range(9)] == [
+        f"text {n}\n\ud83d" for n in range(9)
+    ]
     assert len(found) == 9
     with AnswerCache(tmp_path).writing():
         pass

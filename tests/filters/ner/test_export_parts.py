@@ -239,7 +239,7 @@ def test_types_are_those_of_the_run_unless_given(tmp_path: Path) -> None:
     run(source, tmp_path / "own", "--format", "datasets", *own)
     assert "| person | 2 |" in (tmp_path / "own" / "README.md").read_text()
     (written,) = pq.read_table(tmp_path / "own" / "data" / "eng_Latn" / "train.parquet").to_pylist()
-    assert [(s["standard"], s["core"]) for s in written["spans"]][0] == ("person", "PER")
+    assert (written["spans"][0]["standard"], written["spans"][0]["core"]) == ("person", "PER")
 
 
 def test_labels_that_would_break_lines(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`classifier:` of `filters.ner_relevance`: XLM-R of the true architecture with random weights, against transformers itself."""
+"""`classifier:` of `filters.ner_relevance`: XLM-R of the true architecture with random weights, against transformers."""
 
 from __future__ import annotations
 
@@ -145,9 +145,9 @@ def test_folders_that_are_no_classifier(tmp_path: Path, folders: dict[Any, Path]
         (folder / "config.json").write_text(json.dumps({**config, **changes}))
         return folder
 
-    with pytest.raises(CurateError, match="E507.*architecture is XLMRobertaModel"):
+    with pytest.raises(CurateError, match=r"E507.*architecture is XLMRobertaModel"):
         opened(tmp_path, changed("encoder", architectures=["XLMRobertaModel"]))
-    with pytest.raises(CurateError, match="E507.*it gives 3 values"):
+    with pytest.raises(CurateError, match=r"E507.*it gives 3 values"):
         opened(tmp_path, changed("three", id2label={str(i): str(i) for i in range(3)}))
     with pytest.raises(CurateError, match="E507"):
         opened(tmp_path, changed("two", id2label={"0": "no", "1": "yes"}, label2id={"no": 0, "yes": 1}))
@@ -156,7 +156,7 @@ def test_folders_that_are_no_classifier(tmp_path: Path, folders: dict[Any, Path]
     (bare / "config.json").write_text(
         json.dumps({**config, "architectures": ["XLMRobertaForSequenceClassification"]})
     )
-    with pytest.raises(CurateError, match="E507.*its weights lack 4 tensors, the first is classifier"):
+    with pytest.raises(CurateError, match=r"E507.*its weights lack 4 tensors, the first is classifier"):
         opened(tmp_path, bare)
     (folder := changed("torn")).joinpath("model.safetensors").unlink()
     with pytest.raises(CurateError, match="E507"):

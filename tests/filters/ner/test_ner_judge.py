@@ -119,6 +119,8 @@ def test_the_card_has_the_means_and_a_sentence_is_not_judged(tmp_path: Path, sen
     assert "| eng_Latn | 2 | 4.00 | 3.00 | 2 | 1 | 2 |" in card
     written = pq.read_table(tmp_path / "set" / "data" / "eng_Latn" / "train.parquet")
     if sentences:
-        assert written["judge__faithfulness"].null_count == written["judge__outcome"].null_count == len(written)
+        assert (
+            written["judge__faithfulness"].null_count == written["judge__outcome"].null_count == len(written)
+        )
     else:
         assert written["judge__faithfulness"].to_pylist() == found["faithfulness"].to_pylist()

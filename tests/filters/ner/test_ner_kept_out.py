@@ -29,16 +29,26 @@ def test_no_test_document_is_in_pretrain(tmp_path: Path) -> None:
     rows = []
     for n in range(60):  # every third has no address, and goes by its document
         text = " ".join(f"Ada met Bob in Bonn on day {n} of week {week}." for week in range(3))
-        rows.append({"id": f"d{n}", "text": text, "lang": "eng_Latn"} | ({"url": f"https://h{n // 5}.org/{n}"} if n % 3 else {}))
+        rows.append(
+            {"id": f"d{n}", "text": text, "lang": "eng_Latn"}
+            | ({"url": f"https://h{n // 5}.org/{n}"} if n % 3 else {})
+        )
     (place / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     place.run(place.config(WEB, "web.yaml")).succeeded()
     model = ruler(tmp_path / "ruler")
     place.curate("run", CONFIG, "--workers", "1", "--set", f"steps.spacy.model={model}").succeeded()
     arguments = ("out/ner/annotated", "set", "--format", "datasets", "--test", "0.3")
     place.curate("ner", "export", *arguments).succeeded()
-    pretrain = {n for file in (place / "out/web/pretrain").rglob("*.parquet") for n in pq.read_table(file)["id"].to_pylist()}
+    pretrain = {
+        n
+        for file in (place / "out/web/pretrain").rglob("*.parquet")
+        for n in pq.read_table(file)["id"].to_pylist()
+    }
     parts = {
-        part: {name.partition("#")[0] for name in pq.read_table(place / "set/data/eng_Latn" / f"{part}.parquet")["id"].to_pylist()}
+        part: {
+            name.partition("#")[0]
+            for name in pq.read_table(place / "set/data/eng_Latn" / f"{part}.parquet")["id"].to_pylist()
+        }
         for part in ("train", "test")
     }
     assert len(parts["test"]) > 5

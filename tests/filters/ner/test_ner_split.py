@@ -50,7 +50,11 @@ def test_the_parts_are_those_of_an_export(found: list[str | None], seed: int) ->
 
 def test_documents_of_one_host_are_parted_if_asked() -> None:
     names = [f"d{i}" for i in range(60)]
-    columns = {"doc": pa.array(range(60), pa.int64()), "text": pa.array(names), "url": pa.array(["https://a.org"] * 60)}
+    columns = {
+        "doc": pa.array(range(60), pa.int64()),
+        "text": pa.array(names),
+        "url": pa.array(["https://a.org"] * 60),
+    }
     step = NerSplit(SplitConfig(test=0.3, group="document"))
     found = step.annotate(DocBatch(pa.RecordBatch.from_pydict(columns)))["split"].to_pylist()
     assert found == assign([None] * 60, [str(i) for i in range(60)], Shares(0.0, 0.3), 1)
