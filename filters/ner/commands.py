@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from filters.ner.export import By
     from filters.ner.gold import Imported
+    from filters.ner.splits import Group
 
 _COLUMN = click.IntRange(1)
 _SHARE = click.FloatRange(0, 1)
@@ -221,13 +223,13 @@ def export_command(
     gold: Path,
     output: Path,
     kind: str,
-    by: str,
+    by: By,
     types: Path | None,
     language: str | None,
     sentences: bool,
     dev: float | None,
     test: float | None,
-    group: str,
+    group: Group,
     seed: int,
     title: str | None,
     licence: str | None,
@@ -284,7 +286,7 @@ def export_command(
         named,
         licence,
         group,
-        anew=types is not None,  # type: ignore[arg-type]
+        anew=types is not None,
     )
     if kind == "datasets":
         done = export_datasets(table, output, request)
