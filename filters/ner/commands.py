@@ -276,15 +276,15 @@ def export_command(
     known = type_map() if types is None else type_map().with_file(types)
     named = title or output.name
     request = Request(
-        by,
+        by,  # type: ignore[arg-type]  # click.Choice has checked it
         known,
         shares,
         seed,
         sentences,
         named,
         licence,
-        group,
-        anew=types is not None,  # type: ignore[arg-type]
+        group,  # type: ignore[arg-type]  # click.Choice has checked it
+        anew=types is not None,
     )
     if kind == "datasets":
         done = export_datasets(table, output, request)
