@@ -94,7 +94,7 @@ def import_command(
         source,
         None if token_column is None else token_column - 1,
         None if tag_column is None else tag_column - 1,
-        scheme,  # type: ignore[arg-type]  # click.Choice has checked it
+        scheme,
     )
     found = import_gold(request, _show_file)
     _show_total(found, output)
