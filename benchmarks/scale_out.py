@@ -3,8 +3,8 @@
     python benchmarks/scale_out.py [units start submit status wait skew] [--scratch FOLDER]
 
 Slurm's commands are stubs that record their calls: what is measured is this side of them. The real scheduler's part is in
-`benchmarks/slurm_faults.py`. Aims: a unit in a warm process under .05 s of CPU, a task's start under 2 s, 2,000 pending tasks
-planned and submitted in under 30 s, `curate status` on 100,000 finished units under 2 s, and no busy polling.
+`benchmarks/slurm_faults.py`. Aims: a unit in a warm process under .05 s of CPU, a task's start under 2 s, 2,000 pending
+tasks planned and submitted in under 30 s, `curate status` on 100,000 finished units under 2 s, and no busy polling.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from curate.core.commit import Done, Output, write_atomically, write_merged
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Plan
-from curate.planning.fingerprints import corpus_fingerprint, unit_fingerprints, unit_sizes
+from curate.planning.fingerprints import corpus_fingerprint, unit_fingerprints
 from curate.planning.session import Request, prepare
 from curate.running.run import close_phase, lay_out, open_phase
 from curate.running.summaries import write_summary
@@ -115,7 +115,9 @@ def units(root: Path) -> None:
             f"{phase.name:14}{len(pending):5} units: first {first:6.3f} s of CPU, each other "
             f"{each * 1000:6.2f} ms, end of the phase {end:.2f} s"
         )
-    files = max(sum(1 for p in (folder.root / kind).rglob("*") if p.is_file()) for kind in ("overlays", "done"))
+    files = max(
+        sum(1 for p in (folder.root / kind).rglob("*") if p.is_file()) for kind in ("overlays", "done")
+    )
     print(f"files of a finished phase at most {files}")
     worker.close()
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from curate.core.objects import Place
 
 
-
 #: Files that are named because they cannot be cut.
 _UNCUT: Final = 5
 

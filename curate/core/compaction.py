@@ -91,7 +91,9 @@ def _with_counters(folder: RunFolder, phase: str, records: Mapping[int, Done]) -
     }
 
 
-def _scattered(folder: RunFolder, records: Mapping[int, Done]) -> list[tuple[str, list[tuple[int, str, Output]]]]:
+def _scattered(
+    folder: RunFolder, records: Mapping[int, Done]
+) -> list[tuple[str, list[tuple[int, str, Output]]]]:
     """Roles with too many files: name, and (unit, role, output) by unit. The shards that ingest writes are one role."""
     found: dict[tuple[str, str], list[tuple[int, str, Output]]] = {}
     if not isinstance(folder.root, Path):
@@ -155,7 +157,11 @@ def read_counters(
 def _counter_texts(folder: RunFolder, records: Mapping[int, Done]) -> Iterator[tuple[int, str]]:
     """The counters of each unit as JSON text. A merged file has units in ascending order, so it is read once, along."""
     merged: dict[str, Iterator[tuple[int, str]]] = {}
-    counted = {unit: records[unit].outputs[_COUNTERS].path for unit in sorted(records) if _COUNTERS in records[unit].outputs}
+    counted = {
+        unit: records[unit].outputs[_COUNTERS].path
+        for unit in sorted(records)
+        if _COUNTERS in records[unit].outputs
+    }
     single = _texts(folder, {unit: name for unit, name in counted.items() if name.endswith(".json")})
     for unit, name in counted.items():
         if name.endswith(".json"):

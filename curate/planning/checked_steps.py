@@ -7,44 +7,28 @@ the last one. A column is available to a step if the source has it or an earlier
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import pyarrow as pa
 
-from curate import __version__
 from curate.config.environment import expand
-from curate.config.load import Loaded, Step
-from curate.config.validation import in_order
-from curate.config.yaml_source import KeyPath
+from curate.config.load import Step
 from curate.core.columns import REASONS, qualified
-from curate.core.errors import CurateError, Problem
-from curate.core.layout import RunFolder
-from curate.core.manifest import InputSpec, Manifest
-from curate.core.models import models_folder
-from curate.core.objects import Place, as_place
-from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES
+from curate.core.errors import CurateError
+from curate.core.overlay import DROP, DROP_REASONS, TEXT_BYTES
 from curate.core.passages import Beside
-from curate.core.plan import Plan, StepPlan, packed_schema
+from curate.core.plan import Plan, StepPlan
 from curate.core.stage import Caching, Context, Job, Selector
-from curate.core.store import is_url
 from curate.core.suggest import did_you_mean
-from curate.io.listing import build_manifest
-from curate.io.source import source_schema
 from curate.planning.artifacts import checksums
-from curate.planning.earlier import earlier_plan, kept_partitions
-from curate.planning.outputs import output_plans
-from curate.planning.passages import over_problems, placed, reads_over, writes_over
-from curate.planning.phases import PlannedReduce, PlannedStep, phases, provenance
-from curate.planning.places import place_faults
-from curate.planning.snapshots import with_snapshots_of
-from curate.running.contract import AnyStep, step_fields, written
-from curate.running.ledger import READ
-from curate.stages import kind as kind_of
-
 from curate.planning.checking import Checking
+from curate.planning.earlier import kept_partitions
+from curate.planning.passages import over_problems, placed, reads_over, writes_over
+from curate.planning.phases import PlannedReduce, PlannedStep
+from curate.running.contract import AnyStep, step_fields, written
+from curate.stages import kind as kind_of
 
 #: Names in an overlay that are not columns of steps.
 _OVERLAY_NAMES: Final = (TEXT_BYTES, DROP, DROP_REASONS)

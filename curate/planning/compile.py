@@ -9,43 +9,37 @@ need the same resources; a pass is cut where GPUs begin or end.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 
 from curate import __version__
 from curate.config.environment import expand
-from curate.config.load import Loaded, Step
-from curate.config.validation import in_order
+from curate.config.load import Loaded
 from curate.config.yaml_source import KeyPath
-from curate.core.columns import REASONS, qualified
 from curate.core.errors import CurateError, Problem
 from curate.core.layout import RunFolder
 from curate.core.manifest import InputSpec, Manifest
 from curate.core.models import models_folder
 from curate.core.objects import Place, as_place
-from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES
-from curate.core.passages import Beside
-from curate.core.plan import Plan, StepPlan, packed_schema
-from curate.core.stage import Caching, Context, Job, Selector
+from curate.core.overlay import QUARANTINED
+from curate.core.plan import Plan, packed_schema
+from curate.core.stage import Context
 from curate.core.store import is_url
 from curate.core.suggest import did_you_mean
 from curate.io.listing import build_manifest
 from curate.io.source import source_schema
 from curate.planning.checked_steps import checked_steps, first_lid
 from curate.planning.checking import Checking
-from curate.planning.earlier import earlier_plan, kept_partitions
+from curate.planning.earlier import earlier_plan
 from curate.planning.outputs import output_plans
-from curate.planning.passages import over_problems, placed, reads_over, writes_over
-from curate.planning.phases import PlannedReduce, PlannedStep, phases, provenance
+from curate.planning.phases import phases, provenance
 from curate.planning.places import place_faults
 from curate.planning.snapshots import with_snapshots_of
-from curate.running.contract import AnyStep, step_fields, written
 from curate.running.ledger import READ
-from curate.stages import kind as kind_of
 
 _RUN_FOLDER: Final = "the run folder"
 
@@ -174,7 +168,11 @@ def _check_inputs_apart(
     several = isinstance(checking.loaded.source.at(("input",)), list)
     for index, spec in enumerate(specs):
         path: KeyPath = ("input", index) if several else ("input",)
-        folders = [p.rstrip("/") if is_url(p) else os.path.realpath(p) for p in spec.paths if is_url(p) or os.path.isdir(p)]
+        folders = [
+            p.rstrip("/") if is_url(p) else os.path.realpath(p)
+            for p in spec.paths
+            if is_url(p) or os.path.isdir(p)
+        ]
         if any(f"{places[_RUN_FOLDER]}/".startswith(f"{f}/") for f in folders):
             help = "read a folder of its own: the next run would read what this one writes"
             checking.fault("C202", f"{_RUN_FOLDER} lies in the input {spec.paths[0]}", help, path)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from curate.core.commit import Done, finished, is_consumed, is_finished, outputs_present, still_made
+from curate.core.commit import Done, finished, is_consumed, is_finished, still_made
 from curate.core.layout import RunFolder
 from curate.core.manifest import InputSpec, Manifest
 from curate.core.plan import Phase, Plan, digest

@@ -35,9 +35,9 @@ from curate.planning.fingerprints import (
     unit_sizes,
 )
 from curate.running.finish import finish, foreign_files, sweep_staging
-from curate.running.summaries import write_summary
 from curate.running.ledger import add_up, imbalances
 from curate.running.locks import locked_outputs
+from curate.running.summaries import write_summary
 from curate.running.task import run_scratch, unit_files
 
 
@@ -88,7 +88,9 @@ def execute(
         prepare()
     with (
         locked_outputs(plan),
-        _executor(plan, folder, how, [p for p in plan.phases if _is_due(plan, manifest, folder, p)]) as executor,
+        _executor(
+            plan, folder, how, [p for p in plan.phases if _is_due(plan, manifest, folder, p)]
+        ) as executor,
     ):
         for phase in plan.phases:
             if not is_needless(plan, manifest, folder, phase):

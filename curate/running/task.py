@@ -54,7 +54,6 @@ from curate.running.units import run_ingest, run_reduce
 from curate.running.workspace import Report, UnitResult, Workspace
 from curate.stages import load as load_stage
 
-
 #: Seconds after which records are read again, when a file that they name is gone.
 _PAUSES: Final = (0.05, 0.3)
 
@@ -184,9 +183,7 @@ class Worker:
             self._fingerprints[phase.name] = found
         return self._fingerprints[phase.name]
 
-    def _patiently(
-        self, phase: Phase, unit: int, fingerprint: str, task: int, report: Report
-    ) -> Done | None:
+    def _patiently(self, phase: Phase, unit: int, fingerprint: str, task: int, report: Report) -> Done | None:
         """`_unit`, again if a file is gone and the records, read again, tell of another place: a phase was compacted."""
         for pause in _PAUSES:
             try:

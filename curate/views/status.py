@@ -146,9 +146,7 @@ def _read_run(root: Place) -> RunState:
     reading = _Reading(folder)
     phases = tuple(reading.phase(phase) for phase in reading.plan.phases)
     failure, queue = _failure(folder), queue_state(folder)
-    return RunState(
-        reading.plan, folder, phases, failure, holder(folder), queue, lambda: reading.manifest
-    )
+    return RunState(reading.plan, folder, phases, failure, holder(folder), queue, lambda: reading.manifest)
 
 
 class _Reading:
@@ -212,7 +210,7 @@ def _failure(folder: RunFolder) -> list[dict[str, Any]] | None:
 
 
 def build_status(root: Place) -> dict[str, Any]:
-    """`name state holder phases jobs encoders outputs quarantine failure queue`; the keys it shares with a report mean the same
+    """`name state holder phases jobs encoders outputs quarantine failure queue`; keys it shares with a report mean the same
     there.
     """
     run = read_run(root)

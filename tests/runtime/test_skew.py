@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from curate.core.plan import even_tasks, pack
 from curate.io import sharding
-from curate.planning.fingerprints import unit_sizes
 from curate.planning.session import Request, prepare
 from curate.running.locks import locked
 from curate.running.run import close_phase, lay_out, open_phase
@@ -78,7 +77,9 @@ def loads(root: Path) -> Iterator[tuple[str, str, list[int]]]:
         for phase in plan.phases:
             work = open_phase(plan, manifest, folder, phase)
             packed = pack(work.pending, even_tasks(work.pending))
-            rows = {d.unit: d.rows for d in worker.run(phase.name, sorted(work.pending), 0, lambda r, s: None)}
+            rows = {
+                d.unit: d.rows for d in worker.run(phase.name, sorted(work.pending), 0, lambda r, s: None)
+            }
             close_phase(plan, manifest, folder, phase, worked=True)
             kind = "rows" if phase.kind == "reduce" else "bytes"
             counted = rows if kind == "rows" else work.pending
