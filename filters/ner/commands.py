@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from filters.ner.bio import Scheme
     from filters.ner.export import By
     from filters.ner.gold import Imported
     from filters.ner.splits import Group
@@ -56,7 +57,7 @@ def import_command(
     source: str | None,
     token_column: int | None,
     tag_column: int | None,
-    scheme: str | None,
+    scheme: Scheme | None,
     types: Path | None,
     force: bool,
 ) -> None:
