@@ -3,8 +3,8 @@
     python benchmarks/scale_out.py [units start submit status wait skew] [--scratch FOLDER]
 
 Slurm's commands are stubs that record their calls: what is measured is this side of them. The real scheduler's part is in
-`benchmarks/slurm_faults.py`. Aims: a unit in a warm process under .05 s of CPU, a task's start under 2 s, 2,000 pending tasks
-planned and submitted in under 30 s, `curate status` on 100,000 finished units under 2 s, and no busy polling.
+`benchmarks/slurm_faults.py`. Aims: a unit in a warm process under .05 s of CPU, a task's start under 2 s, 2,000 pending
+tasks planned and submitted in under 30 s, `curate status` on 100,000 finished units under 2 s, and no busy polling.
 """
 
 from __future__ import annotations

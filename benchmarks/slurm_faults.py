@@ -66,7 +66,7 @@ class Case:
 
 
 def kill_daemon(root: Path) -> None:
-    """A node is gone at once: its slurmd, then what watches over its tasks, then these; Slurm starts their twins elsewhere."""
+    """A node is gone at once: its slurmd, then its tasks and what watches over them; Slurm starts twins elsewhere."""
     os.kill(int((CLUSTER / "run/slurmd-cpu2.pid").read_text()), signal.SIGKILL)
     own = {b"SLURMD_NODENAME=cpu2", f"SLURM_CONF={CLUSTER}/slurm.conf".encode()}
     tasks = [
@@ -206,7 +206,7 @@ def follow(case: Case, work: Path, *, first: bool) -> tuple[int, list[str]]:
         while process.poll() is None and len(finished(work)) < len(list((work / "in").iterdir())) // 10:
             time.sleep(0.5)
         case.outside(work)
-    out, err = process.communicate()
+    _out, err = process.communicate()
     return process.returncode, re.findall(r"^error\[\w+\].*", err, re.MULTILINE)
 
 

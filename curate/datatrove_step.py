@@ -149,7 +149,7 @@ def _go_on(folder: RunFolder, ended: str | None) -> None:
             if pending and before:
                 raise error(
                     "R306",
-                    f"phase {phase.name} has {len(pending)} units pending, and {ended}, which follows it, has been worked on",
+                    f"phase {phase.name} has {len(pending)} units pending, though {ended} follows it and was begun",
                     help="an output of it was lost: call `stages` anew, with another logging_dir",
                     phase=phase.name,
                 )

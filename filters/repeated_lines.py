@@ -7,8 +7,8 @@ In: the data buffer and offsets of an Arrow `string` array. Out, per document:
     lines, repeated, their chars        of `re.split(r"\\n+", text)`, empty ones at the ends included
 
 Only `\\n` ends a line here, and runs of it count once: these are not the lines of `curate.core.text.lines`. A line is
-remembered by a hash of all its bytes, a paragraph by one of its lines' hashes; equal hashes are compared byte by byte, so the
-counts are exact.
+remembered by a hash of all its bytes, a paragraph by one of its lines' hashes; equal hashes are compared byte by byte,
+so the counts are exact.
 
 Memory: 16 bytes a line of the longest document and up to 64 where no two lines are equal.
 """

@@ -216,7 +216,7 @@ def size_of(place: Place) -> int | None:
 
 
 class Sizes:
-    """`size_of` many files, each asked for once. Of a store, the folder of the first one is listed, and then its others are known.
+    """`size_of` many files, each asked for once. Of a store, a folder is listed once, and then all its files are known.
 
     root: a folder that is listed with all below it, where files are in many.
     """

@@ -138,8 +138,9 @@ class Rule:
 class Annotator(Protocol[C]):
     """Adds columns. `Config` holds its options, `VERSION` is raised when the meaning of an output changes.
 
-    A step may have `SERIAL: ClassVar[bool] = True` besides: its batches then come one at a time. With `WARM: ClassVar[bool] =
-    False` it is not run on a few made-up texts before the first run, where kernels are compiled for all workers.
+    A step may have `SERIAL: ClassVar[bool] = True` besides: its batches then come one at a time. With `WARM:
+    ClassVar[bool] = False` it is not run on a few made-up texts before the first run, where kernels are compiled for
+    all workers.
     """
 
     Config: type[C]

@@ -52,7 +52,7 @@ class Gpus(NamedTuple):
 
 
 def gpus_for(plan: Plan, phases: Sequence[Phase]) -> Gpus:
-    """The GPUs that the workers share, none if none of these phases needs one. E509 if one does and this machine has too few."""
+    """The GPUs that the workers share, none if none of these phases needs one. E509 if this machine has too few."""
     needs = {phase.name: int(phase.resources.get("gpus", 0)) for phase in phases}
     most = max(needs.values(), default=0)
     if most == 0:

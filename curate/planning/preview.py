@@ -26,8 +26,8 @@ _COMPRESSED = 0.4
 
 def preview(plan: Plan, manifest: Manifest, folder: RunFolder, rates: Rates | None = None) -> dict[str, Any]:
     """`{"name", "run_dir", "files", "shards", "bytes", "phases": [{"name", "kind", "units", "reused", "pending",
-    "pending_units", "bytes", "disk_bytes", "files", "steps", "estimate"}], "disk_bytes", "run_files", "estimate", "uncut": [{"file", "bytes", "why"}]}`; units
-    None: not known before the count.
+    "pending_units", "bytes", "disk_bytes", "files", "steps", "estimate"}], "disk_bytes", "run_files", "estimate",
+    "uncut": [{"file", "bytes", "why"}]}`; units None: not known before the count.
 
     estimate: `{"cpu_seconds", "gpu_seconds", "start_seconds", "peak_bytes", "exact"}` of what is pending, by measured rates,
     else None; of the run: `{"machine", "cpu_seconds", "gpu_seconds", "start_seconds", "peak_bytes", "unknown": [phase]}`.

@@ -1,7 +1,8 @@
 """Measuring what a run's phases cost: the run itself on a small part of its input, twice, in this process.
 
 The first time a worker loads libraries and kernels; the second time only the work is left. The difference, and opening
-models, which is measured apart, is what each worker pays once. Nothing of it is kept but the rates: run folder, outputs and indexes are made in a scratch folder.
+models, which is measured apart, is what each worker pays once. Nothing of it is kept but the rates: run folder, outputs
+and indexes are made in a scratch folder.
 """
 
 from __future__ import annotations

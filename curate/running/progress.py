@@ -5,8 +5,9 @@ elsewhere.
     score   ━━━━━━━━━━━━╸━━━━  41/96  1,204,331 rows  12,300 tokens/s  busy 93 %  0:00:38  0:00:51 left
 
 A narrow terminal shows fewer of these. Where encoders work, the tokens that they read in a second stand in place of rows
-and bytes, with the share of the workers' time in which they computed: below 90 % something else holds them up. Rows and bytes are those that workers have told of; a unit whose
-worker dies is told of again when it is tried again, so they may run a little ahead of what is done.
+and bytes, with the share of the workers' time in which they computed: below 90 % something else holds them up. Rows and
+bytes are those that workers have told of; a unit whose worker dies is told of again when it is tried again, so they may
+run a little ahead of what is done.
 """
 
 from __future__ import annotations

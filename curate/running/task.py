@@ -264,7 +264,7 @@ class Worker:
         return None
 
     def _ended_without(self, phase: Phase, done: Done) -> bool:
-        """Whether the phase has ended with another attempt at the unit while this one worked: on a node that was given up."""
+        """Whether the phase ended with another attempt at the unit while this one worked: on a node that was given up."""
         if _state(self.folder.all_done(phase.name)) == self._merged[phase.name]:
             return False
         counts = finished_units(self.plan, self.manifest, phase, self.folder).get(done.unit)

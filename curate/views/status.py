@@ -210,8 +210,8 @@ def _failure(folder: RunFolder) -> list[dict[str, Any]] | None:
 
 
 def build_status(root: Place) -> dict[str, Any]:
-    """`name state holder phases jobs encoders outputs quarantine failure queue`; the keys it shares with a report mean the
-    same there.
+    """`name state holder phases jobs encoders outputs quarantine failure queue`; the keys it shares with a report mean
+    the same there.
     """
     run = read_run(root)
     return {

@@ -178,7 +178,8 @@ class _Model:
 
 
 class _Cuts:
-    """The texts as tokens, longest first, a few batches at a time; the next are cut while the caller uses the last. The first
+    """The texts as tokens, longest first, a few batches at a time; the next are cut while the caller uses the last. The
+    first
     are begun at once; entering it promises that the thread ends."""
 
     def __init__(self, texts: pa.StringArray, tokenizer: Tokenizer, budget: int) -> None:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from filters.ner.bio import Scheme
+    from filters.ner.export import By
     from filters.ner.gold import Imported
+    from filters.ner.splits import Group
 
 _COLUMN = click.IntRange(1)
 _SHARE = click.FloatRange(0, 1)
@@ -54,7 +57,7 @@ def import_command(
     source: str | None,
     token_column: int | None,
     tag_column: int | None,
-    scheme: str | None,
+    scheme: Scheme | None,
     types: Path | None,
     force: bool,
 ) -> None:
@@ -92,7 +95,7 @@ def import_command(
         source,
         None if token_column is None else token_column - 1,
         None if tag_column is None else tag_column - 1,
-        scheme,  # type: ignore[arg-type]  # click.Choice has checked it
+        scheme,
     )
     found = import_gold(request, _show_file)
     _show_total(found, output)
@@ -221,13 +224,13 @@ def export_command(
     gold: Path,
     output: Path,
     kind: str,
-    by: str,
+    by: By,
     types: Path | None,
     language: str | None,
     sentences: bool,
     dev: float | None,
     test: float | None,
-    group: str,
+    group: Group,
     seed: int,
     title: str | None,
     licence: str | None,
@@ -284,7 +287,7 @@ def export_command(
         named,
         licence,
         group,
-        anew=types is not None,  # type: ignore[arg-type]
+        anew=types is not None,
     )
     if kind == "datasets":
         done = export_datasets(table, output, request)

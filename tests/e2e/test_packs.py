@@ -1,5 +1,5 @@
-"""A run whose finished phases are packed goes on as if they were not: everything that reads overlays, records, ingested shards
-and quarantine finds them in their packs, and what runs later gives the same bytes.
+"""A run whose finished phases are packed goes on as if they were not: everything that reads overlays, records, ingested
+shards and quarantine finds them in their packs, and what runs later gives the same bytes.
 """
 
 from __future__ import annotations

@@ -294,7 +294,7 @@ def test_a_prefix_is_put_before_each_text(folders: dict[str, Path]) -> None:
 def test_the_next_window_is_cut_while_the_model_works(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two threads of a worker, one model: the second has its tokens before its turn comes, and both get their own vectors."""
+    """Two threads of a worker, one model: the second has its tokens before its turn, and both get their own vectors."""
     encoder = opened("packed", folders["gte"])
     windows = [pa.array(tiny.TEXTS, pa.string()), pa.array(tiny.TEXTS[::-1], pa.string())]
     wanted = [encoder.encode(window, 65_536).embeddings for window in windows]

@@ -340,7 +340,7 @@ def test_a_head_of_probabilities_is_held_against_labels_that_reach_its_threshold
     ]
     shown = CliRunner().invoke(cli, [*given, "--threshold", "3"], catch_exceptions=False)
     found = json.loads(shown.output)
-    texts: list[dict[str, Any]] = documents(80) + [{"text": "no label"}, {"text": "suomea", "score": 5}]
+    texts: list[dict[str, Any]] = [*documents(80), {"text": "no label"}, {"text": "suomea", "score": 5}]
     probability = read_head(head).score(vectors_of_texts([row["text"] for row in texts]))
     labelled = np.array(["score" in row for row in texts])
     truth = np.array([row.get("score", 0) >= 3 for row in texts])[labelled]

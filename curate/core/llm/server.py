@@ -3,7 +3,8 @@
 What decides the answers (`Sampling`: the model, its temperature, …) stands among the step's own options and is in its
 fingerprint. Where and how the server is asked (`server:`) is in none: a run may go on with another address, and its units
 that are done stay. Two servers can have different models of one name, so answers are kept by server too: by its `id`, else
-by `base_url` as it is written; of `$JUDGE_URL` that is the variable's name, whatever address it has today. The key of a server is never in a config, only the name of the environment variable that holds it.
+by `base_url` as it is written; of `$JUDGE_URL` that is the variable's name, whatever address it has today. The key of a
+server is never in a config, only the name of the environment variable that holds it.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Server(BaseModel):
         None,
         min_length=1,
         max_length=200,
-        description="What the server's answers are kept by, beside the request; null: `base_url` as it is written here. Give "
-        "one if a server comes back at another address.",
+        description="What the server's answers are kept by, beside the request; null: `base_url` as it is written here. "
+        "Give one if a server comes back at another address.",
     )
     api_key_env: str | None = Field(
         None, min_length=1, description="Environment variable that holds the key; null: none is sent."

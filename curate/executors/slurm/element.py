@@ -283,7 +283,7 @@ def _killed(status: int) -> str:
 
 
 def _went_on(folder: RunFolder, phase: str) -> bool:
-    """Whether this job has submitted the next phase already, in a life before its node failed, or another was put in its place.
+    """Whether this job has submitted the next phase already, in a life before its node failed, or another has its place.
 
     What that life submitted and did not note is taken out of the queue: it is submitted anew.
     """

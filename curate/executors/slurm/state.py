@@ -24,8 +24,8 @@ from curate.core.layout import RunFolder
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of a phase over the whole input. cpu: seconds of one CPU; gpu: of one GPU; start: seconds of each task before it works;
-    memory: bytes.
+    """Of a phase over the whole input. cpu: seconds of one CPU; gpu: of one GPU; start: seconds of each task before it
+    works; memory: bytes.
     """
 
     cpu: float

@@ -176,10 +176,11 @@ def _figures(rater: Rater, reference: Rater, threshold: float | None) -> dict[st
         },
     }
     if threshold is not None:
-        if reaches is None:
-            at = at_threshold(scores, labels, threshold)
-        else:
-            at = at_threshold(rater.labels(reaches), labels, 1.0)
+        at = (
+            at_threshold(scores, labels, threshold)
+            if reaches is None
+            else at_threshold(rater.labels(reaches), labels, 1.0)
+        )
         figures["at_threshold"] = {
             "threshold": threshold if reaches is None else reaches,
             "f1": _said(at.f1),
