@@ -203,6 +203,15 @@ def test_what_was_answered_before_the_server_died_is_not_asked_again(tmp_path: P
         assert lists(other, texts)["score"] == [5.0] * 10
 
 
+def test_half_a_character_in_an_answer_ends_nothing(tmp_path: Path) -> None:
+    for form, answer in (("json", r'{"reason": "so \ud83d", "score": 3}'), ("line", "so \ud83d\nScore: 3")):
+        with LlmServer([answer]) as server:
+            found = lists(judge(server, tmp_path / form, answer=form), ["x"])
+        assert (found["score"], found["reason"]) == ([3.0], ["so \ufffd"])
+    with LlmServer(["what \ud83d"]) as server, pytest.raises(CurateError, match="was: what \ufffd"):
+        judge(server, tmp_path / "none", max_invalid_frac=0).annotate(batch_of(["x"]))
+
+
 def test_a_missing_key_is_found_before_work_starts(tmp_path: Path) -> None:
     options = {"model": "m", "server": {"base_url": "http://127.0.0.1:1", "api_key_env": "NOT_SET_AT_ALL"}}
     step = LlmJudge(LlmJudgeConfig.model_validate(json.loads(json.dumps(options))))

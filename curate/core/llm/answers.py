@@ -45,6 +45,12 @@ class _Place(NamedTuple):
     length: int
 
 
+def whole(text: str) -> str:
+    """A model's text without halves of characters, which no column can hold: JSON may name one (`"\\ud83d"`), and an answer
+    that is cut to pieces leaves some. Two halves that belong together are their character; one alone is U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def request_key(body: Mapping[str, Any], server: str) -> str:
     """32 hexadecimal digits that stand for a request to a server."""
     text = json.dumps(

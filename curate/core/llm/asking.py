@@ -17,7 +17,7 @@ from pydantic import Field
 
 from curate.core.batch import DocBatch
 from curate.core.errors import CurateError, error
-from curate.core.llm.answers import Answer
+from curate.core.llm.answers import Answer, whole
 from curate.core.llm.client import Client
 from curate.core.llm.server import Sampling
 from curate.core.llm.share import InvalidShare
@@ -105,7 +105,7 @@ class AskingStep(Annotator[C]):
             raise self._too_many(answer)
 
     def _too_many(self, answer: Answer) -> CurateError:
-        said = answer.refusal or " ".join((answer.text or "").split()) or "(nothing)"
+        said = answer.refusal or " ".join(whole(answer.text or "").split()) or "(nothing)"
         said = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
         how = "was refused" if answer.text is None else "was cut off" if answer.finish == "length" else "was"
         return error(

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from curate.core.languages import name
+from curate.core.llm.answers import whole
 from filters.ner.teachers.answer import mended, without_wrapping
 
 Form = Literal["text", "schema"]
@@ -55,6 +56,6 @@ def read_translation(answer: str, form: Form) -> str | None:
         found = mended(text[text.find("{") : text.rfind("}") + 1])
         value = found.get("translation") if isinstance(found, dict) else None
         text = value if isinstance(value, str) else ""
-    lines = text.strip().splitlines()
+    lines = whole(text).strip().splitlines()
     label = lines[0].strip().strip(_QUOTES).rstrip(".。").strip(_QUOTES).strip() if len(lines) == 1 else ""
     return label if len(label) <= MOST and any(c.isalpha() for c in label) else None

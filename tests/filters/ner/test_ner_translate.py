@@ -93,6 +93,12 @@ def test_labels_are_in_the_language_of_the_text_and_the_free_ones_stay(tmp_path:
         translated(server.url, tmp_path, model="other", max_invalid_frac=0)
 
 
+def test_half_a_character_in_an_answer_ends_nothing(tmp_path: Path) -> None:
+    with LlmServer([r'{"translation": "Stadt \ud83d"}']) as server:
+        rows, _, _ = translated(server.url, tmp_path, answer="schema")
+    assert [s["translation"] for s in rows[0]["spans"]] == ["Stadt \ufffd"] * 2
+
+
 def test_an_export_takes_the_translations(tmp_path: Path) -> None:
     with LlmServer(german) as server:
         rows, _, _ = translated(server.url, tmp_path)
@@ -140,6 +146,7 @@ def test_an_export_takes_the_translations(tmp_path: Path) -> None:
         ('```json\n{"translation": "شخص"}\n```', "schema", "شخص"),
         ("{'translation': 'Ort',}", "schema", "Ort"),
         ('{"translation": 3}', "schema", None),
+        (r'{"translation": "Stadt\ud83d"}', "schema", "Stadt\ufffd"),
         ("Stadt", "schema", None),
         ("Ort (Substantiv)\nDas ist", "text", None),
         ("x" * 81, "text", None),
