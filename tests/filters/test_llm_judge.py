@@ -203,6 +203,18 @@ def test_what_was_answered_before_the_server_died_is_not_asked_again(tmp_path: P
         assert lists(other, texts)["score"] == [5.0] * 10
 
 
+def test_a_key_is_not_in_the_error_of_too_many_refusals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY_FOR_TEST", "sesame")
+    for reply in (Reply(status=400, body=b"no model for the key sesame"), "I am asked by sesame"):
+        with LlmServer([reply]) as server:
+            step = judge(server, tmp_path, max_invalid_frac=0, how={"api_key_env": "KEY_FOR_TEST"})
+            with pytest.raises(CurateError, match=r"R313.*\*\*\*") as caught:
+                step.annotate(batch_of(["x"]))
+        assert "sesame" not in str(caught.value)
+
+
 def test_half_a_character_in_an_answer_ends_nothing(tmp_path: Path) -> None:
     for form, answer in (("json", r'{"reason": "so \ud83d", "score": 3}'), ("line", "so \ud83d\nScore: 3")):
         with LlmServer([answer]) as server:

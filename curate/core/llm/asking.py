@@ -105,7 +105,8 @@ class AskingStep(Annotator[C]):
             raise self._too_many(answer)
 
     def _too_many(self, answer: Answer) -> CurateError:
-        said = answer.refusal or " ".join(whole(answer.text or "").split()) or "(nothing)"
+        text = self.client.hidden(whole(answer.text or ""))
+        said = answer.refusal or " ".join(text.split()) or "(nothing)"
         said = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
         how = "was refused" if answer.text is None else "was cut off" if answer.finish == "length" else "was"
         return error(
