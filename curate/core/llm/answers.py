@@ -28,7 +28,8 @@ _DIGITS: Final = 32
 
 class Answer(NamedTuple):
     """What a server said. text: null if it refused the request, whose reason is `refusal`. finish: `stop`, `length` …
-    tokens: of prompt and answer as the server counts them, 0 if it does not. cached: it came from disk.
+    tokens: of prompt and answer as the server counts them, 0 if it does not. cached: it came from disk. again: this process
+    has been given the answer to an equal request before.
     """
 
     text: str | None
@@ -37,6 +38,7 @@ class Answer(NamedTuple):
     completion_tokens: int = 0
     refusal: str = ""
     cached: bool = False
+    again: bool = False
 
 
 class _Place(NamedTuple):
@@ -125,7 +127,7 @@ class AnswerCache:
         """Appends an answer; it outlives the process from here on."""
         assert self._file is not None
         record = {"key": key, **answer._asdict()}
-        del record["cached"], record["refusal"]
+        del record["cached"], record["again"], record["refusal"]
         line = json.dumps(record, ensure_ascii=True).encode() + b"\n"
         offset, done = self._file.tell(), 0
         try:

@@ -58,11 +58,13 @@ class Client:
         self._tls: Any = httpx.create_ssl_context() if self._address.startswith("https:") else False
         self._cache = AnswerCache(cache) if cache is not None else None
         self._counts: Counter[str] = Counter()
+        #: Keys of answers that were passed on, about 100 bytes each.
+        self._seen: set[bytes] = set()
         self._turn = Lock()
 
     def ask(self, requests: Sequence[Mapping[str, Any]], seen: Seen | None = None) -> list[Answer]:
         """An answer to each request. seen: called with the number of a request and its answer when it has come; what it
-        raises ends the work.
+        raises ends the work. Whether an equal request had its answer before, in this call or an earlier one, is `again`.
 
         E530 if the server gives no answer, E531 if it refuses.
         """
@@ -77,8 +79,13 @@ class Client:
         answers = self._cache.find(numbers) if self._cache is not None else {}
 
         def found(key: str, answer: Answer) -> None:
-            for number in numbers[key] if seen is not None else ():
-                seen(number, answer)  # type: ignore[misc]  # it is not None here
+            if seen is None:
+                return
+            for number in numbers[key]:
+                digest = bytes.fromhex(key)
+                again = digest in self._seen
+                self._seen.add(digest)
+                seen(number, answer._replace(again=again))
 
         for key, answer in answers.items():
             self._count(answer)
