@@ -27,6 +27,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -293,14 +294,21 @@ def remove(places: Iterable[Place]) -> None:
             place.unlink(missing_ok=True)
         else:
             objects.append(place)
-    for start in range(0, len(objects), _REMOVED_AT_ONCE):
-        some = objects[start : start + _REMOVED_AT_ONCE]
-        with some[0]._asked() as (fs, _):
-            paths = [filesystem(o.url)[1] for o in some]
-            if hasattr(fs, "_bulk_delete") and not any(c in p for p in paths for c in "*?["):
-                fs.rm(paths)
-            else:
-                each(lambda o: o.unlink(missing_ok=True), some)
+    for _, found in groupby(sorted(objects), key=_bucket):  # a request is about one bucket
+        same = list(found)
+        for start in range(0, len(same), _REMOVED_AT_ONCE):
+            some = same[start : start + _REMOVED_AT_ONCE]
+            with some[0]._asked() as (fs, _):
+                paths = [filesystem(o.url)[1] for o in some]
+                if hasattr(fs, "_bulk_delete") and not any(c in p for p in paths for c in "*?["):
+                    fs.rm(paths)
+                else:
+                    each(lambda o: o.unlink(missing_ok=True), some)
+
+
+def _bucket(place: ObjectPath) -> list[str]:
+    """Store and bucket of an object."""
+    return place.url.split("/", 3)[:3]
 
 
 def remove_tree(place: Place) -> None:

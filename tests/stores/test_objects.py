@@ -140,6 +140,18 @@ def test_many_are_removed_at_once(faulty: Faulty, bucket: Bucket) -> None:
     assert sum(faulty.seen.values()) == 1
 
 
+def test_objects_of_two_buckets_and_two_stores_are_removed(bucket: Bucket) -> None:
+    """A record of a published file names one in the output's bucket and counters in the run folder's."""
+    other = Bucket(bucket.endpoint, f"{bucket.name}-other")
+    memory = ObjectPath("memory://bucket/n")
+    put_whole(memory, b"")
+    for there in (bucket, other):
+        for n in range(3):
+            there.put(f"x/{n}", b"")
+    remove([memory, *(ObjectPath(f"{b.url}/x/{n}") for n in range(2) for b in (bucket, other))])
+    assert (bucket.keys(), other.keys(), size_of(memory)) == (["x/2"], ["x/2"], None)
+
+
 def test_an_exchange_file_is_read_by_ranges(faulty: Faulty, bucket: Bucket, tmp_path: Path) -> None:
     import numpy as np
     import pyarrow as pa
