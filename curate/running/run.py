@@ -153,7 +153,8 @@ def _executor(plan: Plan, folder: RunFolder, how: Execution, needing: Sequence[P
 def record_failure(folder: RunFolder, cause: CurateError) -> None:
     """Note why the run stopped, for `curate status`."""
     problems = [{"code": p.code, "message": p.message} for p in cause.problems]
-    with suppress(OSError):  # a full disk takes no note either; the failure itself is shown to the user
+    # A full disk, or a store that is away, takes no note either; the failure itself is shown to the user.
+    with suppress(OSError, CurateError):
         write_atomically(folder.failure, json.dumps({"problems": problems}) + "\n")
 
 

@@ -10,8 +10,9 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from curate.core.errors import CurateError
+from curate.core.errors import CurateError, error
 from curate.core.exchange import ExchangeReader, ExchangeWriter
+from curate.core.layout import RunFolder
 from curate.core.lease import probe
 from curate.core.objects import (
     ObjectPath,
@@ -29,6 +30,7 @@ from curate.core.objects import (
     size_of,
 )
 from curate.core.store import filesystem
+from curate.running.run import record_failure
 from tests.stores.server import Bucket, Faulty, Rule
 
 pytestmark = pytest.mark.s3
@@ -192,6 +194,18 @@ def test_a_store_that_refuses_is_an_error_in_its_words(
         probe(ObjectPath(f"{bucket.url}/runs/web"), exclusive=True)
     assert words in str(caught.value)
     assert sum(faulty.struck.values()) < 40
+
+
+def test_a_failure_that_cannot_be_noted_is_still_the_failure(faulty: Faulty, bucket: Bucket) -> None:
+    """The note is taken while the failure is on its way to the user, and must not take its place."""
+    faulty.rules.append(Rule("*", "", "503"))
+    with pytest.raises(CurateError, match=r"R301.*unit 7"):
+        try:
+            raise error("R301", "unit 7 failed")
+        except CurateError as cause:
+            record_failure(RunFolder(ObjectPath(f"{bucket.url}/run")), cause)
+            raise
+    assert faulty.struck["503"] > 0
 
 
 def test_a_bucket_that_is_not_there(bucket: Bucket) -> None:
