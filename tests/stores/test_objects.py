@@ -199,12 +199,7 @@ def test_a_store_that_refuses_is_an_error_in_its_words(
 def test_a_failure_that_cannot_be_noted_is_still_the_failure(faulty: Faulty, bucket: Bucket) -> None:
     """The note is taken while the failure is on its way to the user, and must not take its place."""
     faulty.rules.append(Rule("*", "", "503"))
-    with pytest.raises(CurateError, match=r"R301.*unit 7"):
-        try:
-            raise error("R301", "unit 7 failed")
-        except CurateError as cause:
-            record_failure(RunFolder(ObjectPath(f"{bucket.url}/run")), cause)
-            raise
+    record_failure(RunFolder(ObjectPath(f"{bucket.url}/run")), error("R301", "unit 7 failed"))
     assert faulty.struck["503"] > 0
 
 
@@ -213,10 +208,24 @@ def test_a_bucket_that_is_not_there(bucket: Bucket) -> None:
         probe(ObjectPath("s3://no-such-bucket/runs/web"), exclusive=True)
 
 
-def test_a_password_in_a_url_is_refused_and_not_shown() -> None:
-    with pytest.raises(CurateError, match="E506") as caught:
-        filesystem("s3://key:hidden@bucket/a")
-    assert "hidden" not in str(caught.value)
+@pytest.mark.parametrize(
+    "url", ["s3://key:hidden@bucket/a", "https://user:hidden@host:80/x.parquet", "s3://key:hid/den@bucket/a"]
+)
+def test_a_password_in_a_url_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(CurateError, match=r"E506.*password") as caught:
+        filesystem(url)
+    assert "hid" not in str(caught.value)
+
+
+def test_a_name_with_two_colons_is_not_taken_for_two(bucket: Bucket) -> None:
+    bucket.put("a", b"the user's")
+    with pytest.raises(CurateError, match=r"E506.*/a::b/.* has `::`"):
+        probe(ObjectPath(f"{bucket.url}/a::b"), exclusive=False)
+    assert bucket.read("a") == b"the user's"
+
+
+def test_a_port_is_no_password() -> None:
+    assert filesystem("memory://host:8080/a")[0].protocol == "memory"
 
 
 def test_a_store_that_creates_twice_is_no_place_for_a_run() -> None:
