@@ -310,7 +310,9 @@ def _model_server_with_another_key(place: Place) -> None:
 @provokes("E509")
 def _no_gpu(place: Place) -> None:
     place.patch.setattr("torch.cuda.is_available", lambda: False)
-    options = PackedOptions(use="packed", model=str(write_gte(place.folder / "tiny")), device="cuda")
+    options = PackedOptions(
+        use="packed", model=str(write_gte(place.folder / "tiny")), device="cuda", max_tokens=16
+    )
     make_encoder(options).open()
 
 

@@ -275,7 +275,7 @@ def test_every_worker_sees_gpus_of_its_own(
     environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     gpus = Gpus(device_names(found, environment), each)
     executor = LocalExecutor(
-        tmp_path, workers=4, threads=1, retries=0, environment={}, scratch=tmp_path, gpus=gpus
+        tmp_path, logs=tmp_path, workers=4, threads=1, retries=0, environment={}, scratch=tmp_path, gpus=gpus
     )
     started: list[Mapping[str, str]] = []
 

@@ -195,7 +195,7 @@ def test_an_exchange_file_is_read_by_ranges(faulty: Faulty, bucket: Bucket, tmp_
         ("PUT", "403", "Access Denied"),
         ("*", "key", "Access Key Id you provided does not exist"),
         ("*", "503", "reduce your request rate"),
-        ("*", "reset", "Connection was closed"),
+        ("*", "reset", "endpoint URL"),
     ],
 )
 def test_a_store_that_refuses_is_an_error_in_its_words(
