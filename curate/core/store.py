@@ -91,6 +91,8 @@ def filesystem(url: str) -> tuple[Any, str]:
         ) from fault
     if "config_kwargs" in options:
         fs.retries = _S3FS_ATTEMPTS
+    if protocol == "hf":
+        fs.dircache.clear()  # it takes no `use_listings_cache`
     return fs, path
 
 

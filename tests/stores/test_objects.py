@@ -252,3 +252,11 @@ def test_a_store_that_creates_twice_is_no_place_for_a_run() -> None:
         probe(ObjectPath("careless://x/runs"), exclusive=True)
     probe(ObjectPath("careless://x/out"), exclusive=False)
     assert Careless.store == {}
+
+
+def test_listings_of_a_hub_are_not_remembered() -> None:
+    pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    fs, _ = filesystem("hf://datasets/some/corpus/a.parquet")
+    fs.dircache["datasets/some/corpus"] = []
+    again, _ = filesystem("hf://datasets/some/corpus/a.parquet")
+    assert not again.dircache
