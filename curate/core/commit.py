@@ -29,6 +29,7 @@ import xxhash
 
 from curate.core.errors import error
 from curate.core.layout import RunFolder
+from curate.core.lease import confirm
 from curate.core.objects import (
     ObjectPath,
     Place,
@@ -313,6 +314,7 @@ def forget(folder: RunFolder, phase: str, keep: Mapping[int, Done]) -> None:
 
     keep: the records that count. Only one process may do this at a time: the one that holds the run's lock.
     """
+    confirm(folder.lock)
     kept_files = {folder.absolute(o.path) for done in keep.values() for o in done.outputs.values()}
     stale = [
         done
@@ -340,6 +342,7 @@ def _sweep(place: Place, kept: set[Place]) -> None:
 
 def write_merged(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> None:
     """Make these the records of a phase, in one file; what single done-files said is gone."""
+    confirm(folder.lock)
     text = "[" + ",\n".join(records[u].to_json() for u in sorted(records)) + "]\n"
     write_atomically(folder.all_done(phase), text)
     place = folder.done_folder(phase)

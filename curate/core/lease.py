@@ -5,8 +5,8 @@
 A holder has the object with the highest number, created exclusively, and writes it again every `BEAT` seconds; its age, by
 the store's own clock, says whether he is alive. One who finds an object older than `STALE` seconds, or of a process of this
 machine that is gone, creates the next number: of several who do, one succeeds. He then removes the older ones, and a holder
-who comes back from a long stall sees that his is gone and stops (R302). So a killed run can be continued at once where it
-was killed, and after `STALE` seconds elsewhere.
+who comes back from a long stall sees that his is gone, or is another's, and stops (R302). So a killed run can be continued
+at once where it was killed, and after `STALE` seconds elsewhere.
 
 A lease keeps two runs apart; it is not what makes results safe. Done-files are exclusive, and outputs have names of their
 own for each attempt, so even two runs at once could not mix their files.
@@ -14,18 +14,19 @@ own for each attempt, so even two runs at once could not mix their files.
 
 from __future__ import annotations
 
-import _thread
 import json
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from curate.core.errors import CurateError, error
-from curate.core.objects import ObjectPath, create_exclusively, put_whole, remove
+from curate.core.objects import ObjectPath, Place, create_exclusively, put_whole, remove
 
 #: Seconds between signs of life, and without one until a holder counts as gone.
 BEAT: Final = 15.0
@@ -93,28 +94,97 @@ def holder(folder: ObjectPath) -> str | None:
     return None if raw is None or _is_gone(raw, age) else str(raw["holder"])
 
 
+@dataclass(frozen=True)
+class _Lease:
+    """One that this process holds. body: what only its own object says."""
+
+    folder: ObjectPath
+    own: ObjectPath
+    body: bytes
+    lost: threading.Event
+
+    def stands(self) -> bool:
+        """Whether the object is ours: numbers begin again when a folder was left, so that its name does not say it."""
+        if not self.lost.is_set():
+            try:
+                if self.own.read_bytes() == self.body:
+                    return True
+            except FileNotFoundError:
+                pass
+            self.lost.set()
+        return False
+
+    def taken(self) -> CurateError:
+        return _taken(self.folder, "another process, after this one gave no sign of life")
+
+
+#: What this process holds; a run holds its folder and its outputs.
+_HELD: Final[list[_Lease]] = []
+
+
 @contextmanager
 def held(folder: ObjectPath, now: datetime | None) -> Iterator[None]:
     """Hold a folder of leases; R302 if somebody else does, or takes it over while we were away. now: the store's clock."""
-    own = _acquire(folder, now or datetime.now().astimezone())
-    ended, lost = threading.Event(), threading.Event()
-    beat = threading.Thread(target=_beat, args=(folder, own, ended, lost), name="curate-lease", daemon=True)
-    beat.start()
+    body = _body()
+    own = _acquire(folder, now or datetime.now().astimezone(), body)
+    mine = _Lease(folder, own, body, threading.Event())
+    ended = threading.Event()
+    beat = threading.Thread(target=_beat, args=(mine, ended), name="curate-lease", daemon=True)
+    _HELD.append(mine)
     try:
-        yield
-    except KeyboardInterrupt as cause:
-        if lost.is_set():
-            raise _taken(folder, "another process, after this one gave no sign of life") from cause
+        with _interruptible():
+            beat.start()
+            try:
+                yield
+            finally:
+                ended.set()
+                beat.join()
+                with suppress(CurateError):  # then it is stale in a minute
+                    if mine.stands():
+                        mine.own.unlink(missing_ok=True)
+        if mine.lost.is_set():
+            raise mine.taken()
+    except (KeyboardInterrupt, CurateError, OSError) as cause:
+        if mine.lost.is_set():
+            raise mine.taken() from cause
         raise
     finally:
-        ended.set()
-        beat.join()
-        if not lost.is_set():
-            with suppress(CurateError):  # then it is stale in a minute
-                own.unlink(missing_ok=True)
+        _HELD.remove(mine)
 
 
-def _acquire(folder: ObjectPath, now: datetime) -> ObjectPath:
+def confirm(folder: Place) -> None:
+    """R302 if this process held the folder and another took it over; to be asked before others' records are removed."""
+    for mine in _HELD:
+        if mine.folder == folder and not mine.stands():
+            raise mine.taken()
+
+
+def is_lost(folder: Place) -> bool:
+    """Whether this process held the folder and knows that another took it over."""
+    return any(mine.folder == folder and mine.lost.is_set() for mine in _HELD)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGINT stop the main thread when a lease is lost, also where it is ignored, as in the background of a script."""
+    if threading.current_thread() is not threading.main_thread() or (
+        signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    ):
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        if any(mine.lost.is_set() for mine in _HELD):
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _acquire(folder: ObjectPath, now: datetime, body: bytes) -> ObjectPath:
     for _ in range(3):
         seen = set(folder.glob("*.json"))
         last = max(seen, default=None)
@@ -127,7 +197,7 @@ def _acquire(folder: ObjectPath, now: datetime) -> ObjectPath:
                 raise _taken(folder, str(raw["holder"]))
             number = int(last.name.partition(".")[0]) + 1
         own = folder / f"{number:06d}.json"
-        if not create_exclusively(own, _body()):
+        if not create_exclusively(own, body):
             continue
         if set(folder.glob("*.json")) - seen - {own}:  # somebody else began with another number
             own.unlink(missing_ok=True)
@@ -199,16 +269,14 @@ def _started(process: int) -> str | None:
     return fields[19] if fields[0] != "Z" else None
 
 
-def _beat(folder: ObjectPath, own: ObjectPath, ended: threading.Event, lost: threading.Event) -> None:
+def _beat(mine: _Lease, ended: threading.Event) -> None:
     """Give signs of life until the lease ends; when it was taken over, interrupt the main thread."""
-    body = _body()
     while not ended.wait(BEAT):
         try:
-            standing = list(folder.glob("*.json"))
-            if own not in standing or max(standing) != own:
-                lost.set()
-                _thread.interrupt_main()
+            if max(mine.folder.glob("*.json"), default=None) != mine.own or not mine.stands():
+                mine.lost.set()
+                signal.pthread_kill(cast("int", threading.main_thread().ident), signal.SIGINT)
                 return
-            put_whole(own, body)
+            put_whole(mine.own, mine.body)
         except CurateError:
             continue  # the store is away; if it stays so, the run's own requests say it

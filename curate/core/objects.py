@@ -23,10 +23,12 @@ import io
 import posixpath
 import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +39,10 @@ from curate.core.store import each, filesystem, is_url, out_of_reach, read_whole
 _CONFLICTS: Final = (409, 412)
 #: Keys in one request to remove objects.
 _REMOVED_AT_ONCE: Final = 1_000
+#: Parts of a file, of 50 MB each, that s3fs holds in memory and uploads at once.
+_PARTS: Final = 2
+#: Requests to remove keys that the store answers it could not remove now.
+_REMOVALS: Final = 3
 
 
 class ObjectPath:
@@ -267,13 +273,13 @@ def create_exclusively(place: ObjectPath, data: bytes) -> bool:
 def put_file(local: Path, place: ObjectPath) -> None:
     """Upload a finished file; it is there at once when all of it has arrived."""
     with place._asked() as (fs, path):
-        fs.put_file(str(local), path)
+        fs.put_file(str(local), path, **({"max_concurrency": _PARTS} if "s3" in fs.protocol else {}))
 
 
 def fetch_file(place: ObjectPath, local: Path) -> None:
-    """Download an object."""
+    """Download an object, by one answer: s3fs goes on where that breaks off, which it does not do for parts of its own."""
     with place._asked() as (fs, path):
-        fs.get_file(path, str(local))
+        fs.get_file(path, str(local), **({"max_concurrency": 1} if "s3" in fs.protocol else {}))
 
 
 def copy(source: Place, target: ObjectPath) -> None:
@@ -293,14 +299,39 @@ def remove(places: Iterable[Place]) -> None:
             place.unlink(missing_ok=True)
         else:
             objects.append(place)
-    for start in range(0, len(objects), _REMOVED_AT_ONCE):
-        some = objects[start : start + _REMOVED_AT_ONCE]
-        with some[0]._asked() as (fs, _):
-            paths = [filesystem(o.url)[1] for o in some]
-            if hasattr(fs, "_bulk_delete") and not any(c in p for p in paths for c in "*?["):
-                fs.rm(paths)
-            else:
-                each(lambda o: o.unlink(missing_ok=True), some)
+    for _, found in groupby(sorted(objects), key=_bucket):  # a request is about one bucket
+        same = list(found)
+        for start in range(0, len(same), _REMOVED_AT_ONCE):
+            some = same[start : start + _REMOVED_AT_ONCE]
+            with some[0]._asked() as (fs, _):
+                paths = [filesystem(o.url)[1] for o in some]
+                if "s3" in fs.protocol:
+                    _remove_from_bucket(fs, paths)
+                else:
+                    each(lambda o: o.unlink(missing_ok=True), some)
+
+
+def _remove_from_bucket(fs: Any, paths: Sequence[str]) -> None:
+    """Remove up to 1,000 objects of a bucket of S3. The store answers for each key: those it could not remove are asked for
+    again, and what is left then is an OSError."""
+    keys = [fs.split_path(path)[1] for path in paths]
+    faults: list[dict[str, str]] = []
+    for attempt in range(_REMOVALS):
+        time.sleep(attempt)
+        some = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        faults = fs.call_s3("delete_objects", Bucket=fs.split_path(paths[0])[0], Delete=some).get(
+            "Errors", []
+        )
+        keys = [fault["Key"] for fault in faults]
+        if not keys:
+            return
+    why = faults[0].get("Message") or faults[0].get("Code")
+    raise OSError(None, f"{why} ({len(keys)} objects are not removed, such as {keys[0]})")
+
+
+def _bucket(place: ObjectPath) -> list[str]:
+    """Store and bucket of an object."""
+    return place.url.split("/", 3)[:3]
 
 
 def remove_tree(place: Place) -> None:

@@ -60,11 +60,18 @@ def shown(path: str) -> str:
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL and the path in it. E506 if its package is not installed."""
+    """The fsspec file system of a URL and the path in it. E506 if its package is not installed, or for `::`."""
     import fsspec  # late: commands that need no store start sooner
 
     protocol = url.partition("://")[0]
     refuse_credentials(url)
+    if "::" in url:  # fsspec would take what follows for another store, and do its work on what comes before
+        raise error(
+            "E506",
+            f"{url} has `::` in it, which no name of a file or folder here may have",
+            help="rename the object or the folder in the store",
+            file=url,
+        )
     # Listings are never remembered: others write to the same folders.
     options: dict[str, Any] = {"use_listings_cache": False}
     if protocol in ("s3", "s3a"):
@@ -84,6 +91,8 @@ def filesystem(url: str) -> tuple[Any, str]:
         ) from fault
     if "config_kwargs" in options:
         fs.retries = _S3FS_ATTEMPTS
+    if protocol == "hf":
+        fs.dircache.clear()  # it takes no `use_listings_cache`
     return fs, path
 
 
@@ -96,11 +105,15 @@ def read_whole(fs: Any, path: str) -> bytes:
 def refuse_credentials(url: str) -> None:
     """E506 for a URL with a password in it; the message leaves it out."""
     protocol, _, rest = url.partition("://")
-    secret, at, host = rest.partition("/")[0].rpartition("@")
-    if at and ":" in secret and protocol not in ("http", "https", "hf"):
+    first = rest.partition("/")[0]
+    secret, at, host = first.rpartition("@")
+    # A password with a slash in it ends the first part early: what follows the colon is then no port.
+    _, colon, port = host.rpartition(":")
+    broken = bool(colon) and not port.isdecimal() and not host.endswith("]")
+    if protocol != "hf" and ((at and ":" in secret) or broken):
         raise error(
             "E506",
-            f"{protocol}://…@{host} has a name and a password in it, and configs and plans keep none",
+            f"{protocol}://…{'' if broken else '@' + host} has a name and a password in it, and configs and plans keep none",
             help="put the credentials into the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         )
 

@@ -21,10 +21,12 @@ from typing import Any
 from curate.core.commit import Done, write_atomically
 from curate.core.errors import Problem, error
 from curate.core.layout import RunFolder
+from curate.core.lease import confirm
 from curate.core.objects import ObjectPath, Place, Sizes, as_place, copy, remove
 from curate.core.plan import OutputPlan, digest
 from curate.core.store import each
 from curate.io.publish import FileLayout, file_name
+from curate.running.locks import OUTPUT_LEASE
 
 MARKER = ".curate.json"
 
@@ -87,6 +89,8 @@ def finish(
 ) -> list[PublishedFile]:
     """Move a complete set of staged files into place; returns them. Does nothing that is already done."""
     root = as_place(output.path)
+    confirm(folder.lock)
+    confirm(root / OUTPUT_LEASE)
     files = [
         PublishedFile(
             unit=unit,

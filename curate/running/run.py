@@ -19,6 +19,7 @@ from curate.core.commit import Done, consume, forget, write_atomically
 from curate.core.compaction import compact, read_counters
 from curate.core.errors import CurateError, error
 from curate.core.layout import RUN_NAMES, RunFolder
+from curate.core.lease import is_lost
 from curate.core.manifest import Manifest
 from curate.core.objects import Place, as_place, remove, remove_tree
 from curate.core.plan import Phase, Plan, pack
@@ -152,8 +153,11 @@ def _executor(plan: Plan, folder: RunFolder, how: Execution, needing: Sequence[P
 
 def record_failure(folder: RunFolder, cause: CurateError) -> None:
     """Note why the run stopped, for `curate status`."""
+    if is_lost(folder.lock):
+        return  # the folder is another run's, and so is what it says
     problems = [{"code": p.code, "message": p.message} for p in cause.problems]
-    with suppress(OSError):  # a full disk takes no note either; the failure itself is shown to the user
+    # A full disk, or a store that is away, takes no note either; the failure itself is shown to the user.
+    with suppress(OSError, CurateError):
         write_atomically(folder.failure, json.dumps({"problems": problems}) + "\n")
 
 

@@ -2,11 +2,13 @@
 
 proxy.rules.append(Rule("PUT", "/done/", "503", times=2))       the first two of these get 503
 503 · 403 · reset (no answer) · cut (half of the body) · deaf (the store does it, the answer is lost) · hang
+keys (200, and in the body that no key of a bulk delete could be removed)
 """
 
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import struct
 import threading
@@ -139,6 +141,13 @@ class _Handler(BaseHTTPRequestHandler):
             status, code, message = _BODIES[fault]
             text = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
             self._answer(status, {"Content-Type": "application/xml"}, text)
+            return
+        if fault == "keys":
+            keys = re.findall(rb"<Key>.*?</Key>", body)
+            errors = b"".join(b"<Error>%s<Code>InternalError</Code></Error>" % key for key in keys)
+            self._answer(
+                200, {"Content-Type": "application/xml"}, b"<DeleteResult>%s</DeleteResult>" % errors
+            )
             return
         target = urlsplit(self.server.proxy.target)
         store = http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)

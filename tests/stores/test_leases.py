@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import select
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +13,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from curate.core import lease
-from curate.core.errors import CurateError
+from curate.core.commit import write_merged
+from curate.core.errors import CurateError, error
+from curate.core.layout import RunFolder
 from curate.core.objects import ObjectPath
+from curate.running.run import record_failure
 from tests.stores.server import Bucket
 
 pytestmark = pytest.mark.s3
@@ -38,11 +43,10 @@ def test_one_of_another_machine_when_it_gives_no_sign_of_life(bucket: Bucket) ->
     folder = ObjectPath(f"{bucket.url}/run/lock")
     assert lease.holder(folder) == "process 1 on elsewhere"
     with pytest.raises(CurateError, match=r"R302.*/run is in use by process 1 on elsewhere"):
-        lease._acquire(folder, datetime.now(UTC))
+        lease._acquire(folder, datetime.now(UTC), lease._body())
     assert bucket.keys() == ["run/lock/000004.json"]
-    assert (
-        lease._acquire(folder, datetime.now(UTC) + timedelta(seconds=lease.STALE + 2)).name == "000005.json"
-    )
+    later = datetime.now(UTC) + timedelta(seconds=lease.STALE + 2)
+    assert lease._acquire(folder, later, lease._body()).name == "000005.json"
     assert bucket.keys() == ["run/lock/000005.json"]
 
 
@@ -54,7 +58,7 @@ def test_of_several_who_follow_one_succeeds(bucket: Bucket) -> None:
     def follow(_: int) -> bool:
         together.wait()
         try:
-            lease._acquire(folder, datetime.now(UTC))
+            lease._acquire(folder, datetime.now(UTC), lease._body())
         except CurateError:
             return False
         return True
@@ -65,17 +69,64 @@ def test_of_several_who_follow_one_succeeds(bucket: Bucket) -> None:
     assert len(bucket.keys()) == won.count(True)
 
 
-def test_who_was_away_too_long_stops(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ignored", [False, True], ids=["foreground", "background"])
+def test_who_was_away_too_long_stops(ignored: bool, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where SIGINT is ignored, as in the background of a script, and while it waits for workers."""
     monkeypatch.setattr(lease, "BEAT", 0.1)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else signal.getsignal(signal.SIGINT)
     folder = ObjectPath(f"{bucket.url}/run/lock")
 
     def lose() -> None:
         with lease.held(folder, datetime.now(UTC)):
             put(bucket, 2, "elsewhere")
             bucket.client.delete_object(Bucket=bucket.name, Key="run/lock/000001.json")
-            for _ in range(600):
-                time.sleep(0.05)
+            select.select([], [], [], 30)
+
+    began = time.monotonic()
+    try:
+        with pytest.raises(CurateError, match="R302"):
+            lose()
+        assert (signal.getsignal(signal.SIGINT) is signal.SIG_IGN) == ignored
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - began < 25
+    assert bucket.keys() == ["run/lock/000002.json"], "the lease of another is left alone"
+
+
+def test_a_number_that_began_again_is_not_ours(bucket: Bucket) -> None:
+    """Another took over, ended and left the folder empty; a third began with the first number."""
+    folder = ObjectPath(f"{bucket.url}/run/lock")
+    run = RunFolder(folder.parent)
+
+    def come_back() -> None:
+        with lease.held(folder, datetime.now(UTC)):
+            put(bucket, 1, "elsewhere")
+            with pytest.raises(CurateError, match="R302"):
+                write_merged(run, "pass1", {})
+            record_failure(run, error("R310", "interrupted"))
 
     with pytest.raises(CurateError, match="R302"):
-        lose()
-    assert bucket.keys() == ["run/lock/000002.json"], "the lease of another is left alone"
+        come_back()
+    assert bucket.keys() == ["run/lock/000001.json"]
+    assert json.loads(bucket.read("run/lock/000001.json"))["machine"] == "elsewhere"
+    assert lease._HELD == []
+
+
+def test_it_gives_no_sign_of_life_for_another(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ObjectPath(f"{bucket.url}/run/lock")
+    monkeypatch.setattr(lease, "BEAT", 0.5)
+
+    def come_back() -> None:
+        with lease.held(folder, datetime.now(UTC)):
+            put(bucket, 1, "elsewhere")
+            select.select([], [], [], 30)
+
+    with pytest.raises(CurateError, match="R302"):
+        come_back()
+    assert json.loads(bucket.read("run/lock/000001.json"))["machine"] == "elsewhere"
+
+
+def test_who_lost_it_does_not_report_success(bucket: Bucket) -> None:
+    folder = ObjectPath(f"{bucket.url}/run/lock")
+    with pytest.raises(CurateError, match="R302"), lease.held(folder, datetime.now(UTC)):
+        put(bucket, 1, "elsewhere")

@@ -10,8 +10,9 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from curate.core.errors import CurateError
+from curate.core.errors import CurateError, error
 from curate.core.exchange import ExchangeReader, ExchangeWriter
+from curate.core.layout import RunFolder
 from curate.core.lease import probe
 from curate.core.objects import (
     ObjectPath,
@@ -29,6 +30,7 @@ from curate.core.objects import (
     size_of,
 )
 from curate.core.store import filesystem
+from curate.running.run import record_failure
 from tests.stores.server import Bucket, Faulty, Rule
 
 pytestmark = pytest.mark.s3
@@ -113,9 +115,9 @@ def test_a_large_file_goes_and_comes_in_parts(faulty: Faulty, bucket: Bucket, tm
     put_file(tmp_path / "large", place)
     assert (faulty.seen["POST"], faulty.struck["reset"]) == (2, 1)
     copy(place, place.parent / "copy")
-    faulty.rules.append(Rule("GET", "/copy", "cut", times=1))
+    faulty.rules.append(Rule("GET", "/copy", "cut", times=2))
     fetch_file(place.parent / "copy", tmp_path / "back")
-    assert faulty.struck["cut"] == 1
+    assert faulty.struck["cut"] == 2
     assert (tmp_path / "back").read_bytes() == data
 
 
@@ -138,6 +140,30 @@ def test_many_are_removed_at_once(faulty: Faulty, bucket: Bucket) -> None:
     remove(places)
     assert bucket.keys() == []
     assert sum(faulty.seen.values()) == 1
+
+
+def test_keys_that_are_not_removed_are_asked_for_again(faulty: Faulty, bucket: Bucket) -> None:
+    """S3 answers 200 to a bulk delete, and in it for each key."""
+    places = [ObjectPath(f"{bucket.url}/x/{n}") for n in range(3)]
+    for place in places:
+        bucket.put(f"x/{place.name}", b"")
+    faulty.rules.append(Rule("POST", "", "keys", times=4))
+    with pytest.raises(CurateError, match=r"E506.*InternalError .3 objects are not removed, such as x/0"):
+        remove(places)
+    remove(places)
+    assert (faulty.struck["keys"], bucket.keys()) == (4, [])
+
+
+def test_objects_of_two_buckets_and_two_stores_are_removed(bucket: Bucket) -> None:
+    """A record of a published file names one in the output's bucket and counters in the run folder's."""
+    other = Bucket(bucket.endpoint, f"{bucket.name}-other")
+    memory = ObjectPath("memory://bucket/n")
+    put_whole(memory, b"")
+    for there in (bucket, other):
+        for n in range(3):
+            there.put(f"x/{n}", b"")
+    remove([memory, *(ObjectPath(f"{b.url}/x/{n}") for n in range(2) for b in (bucket, other))])
+    assert (bucket.keys(), other.keys(), size_of(memory)) == (["x/2"], ["x/2"], None)
 
 
 def test_an_exchange_file_is_read_by_ranges(faulty: Faulty, bucket: Bucket, tmp_path: Path) -> None:
@@ -182,15 +208,36 @@ def test_a_store_that_refuses_is_an_error_in_its_words(
     assert sum(faulty.struck.values()) < 40
 
 
+def test_a_failure_that_cannot_be_noted_is_still_the_failure(faulty: Faulty, bucket: Bucket) -> None:
+    """The note is taken while the failure is on its way to the user, and must not take its place."""
+    faulty.rules.append(Rule("*", "", "503"))
+    record_failure(RunFolder(ObjectPath(f"{bucket.url}/run")), error("R301", "unit 7 failed"))
+    assert faulty.struck["503"] > 0
+
+
 def test_a_bucket_that_is_not_there(bucket: Bucket) -> None:
     with pytest.raises(CurateError, match=r"E506.*no place.*bucket does not exist"):
         probe(ObjectPath("s3://no-such-bucket/runs/web"), exclusive=True)
 
 
-def test_a_password_in_a_url_is_refused_and_not_shown() -> None:
-    with pytest.raises(CurateError, match="E506") as caught:
-        filesystem("s3://key:hidden@bucket/a")
-    assert "hidden" not in str(caught.value)
+@pytest.mark.parametrize(
+    "url", ["s3://key:hidden@bucket/a", "https://user:hidden@host:80/x.parquet", "s3://key:hid/den@bucket/a"]
+)
+def test_a_password_in_a_url_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(CurateError, match=r"E506.*password") as caught:
+        filesystem(url)
+    assert "hid" not in str(caught.value)
+
+
+def test_a_name_with_two_colons_is_not_taken_for_two(bucket: Bucket) -> None:
+    bucket.put("a", b"the user's")
+    with pytest.raises(CurateError, match=r"E506.*/a::b/.* has `::`"):
+        probe(ObjectPath(f"{bucket.url}/a::b"), exclusive=False)
+    assert bucket.read("a") == b"the user's"
+
+
+def test_a_port_is_no_password() -> None:
+    assert filesystem("memory://host:8080/a")[0].protocol == "memory"
 
 
 def test_a_store_that_creates_twice_is_no_place_for_a_run() -> None:
@@ -205,3 +252,11 @@ def test_a_store_that_creates_twice_is_no_place_for_a_run() -> None:
         probe(ObjectPath("careless://x/runs"), exclusive=True)
     probe(ObjectPath("careless://x/out"), exclusive=False)
     assert Careless.store == {}
+
+
+def test_listings_of_a_hub_are_not_remembered() -> None:
+    pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    fs, _ = filesystem("hf://datasets/some/corpus/a.parquet")
+    fs.dircache["datasets/some/corpus"] = []
+    again, _ = filesystem("hf://datasets/some/corpus/a.parquet")
+    assert not again.dircache
