@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from curate.core.commit import read_done
-from curate.core.errors import error
+from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Plan
-from curate.executors.slurm import element, lives
+from curate.executors.slurm import element, lives, state
 from curate.executors.slurm.state import write_tasks
 from curate.kernels import kernel_environment
 from curate.running.run import close_phase
@@ -122,6 +122,25 @@ def test_what_a_late_twin_does_changes_nothing(place: Place, monkeypatch: pytest
     assert not (place / "cancelled").exists()
     assert element.ended(folder.root, tasks, 0, 137, False) == 0  # nothing of it is left to do
     assert element.ended(folder.root, "pass1-gone.json", 0, 137, False) == 1
+
+
+def test_a_run_may_end_between_two_looks_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(tmp_path)
+    state.write_submission(folder, state.Submission("pass1", "pass1-0.json", (), "7"))
+    path = tmp_path / "slurm/submission.json"
+    read = Path.read_text
+
+    def ended_before(read_now: Path, encoding: str) -> str:
+        read_now.unlink()
+        return read(read_now, encoding)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_text", ended_before)
+        assert state.read_submission(folder) is None
+    path.write_text("{")
+    with pytest.raises(CurateError) as caught:
+        state.read_submission(folder)
+    assert caught.value.problems[0].code == "R306"
 
 
 def test_lives_that_ended_unheard_are_counted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,10 +114,10 @@ def write_submission(folder: RunFolder, submission: Submission) -> None:
 
 def read_submission(folder: RunFolder) -> Submission | None:
     """The last phase that was submitted, if any was."""
-    path = place(folder) / "submission.json"
-    if not path.exists():
+    try:
+        raw = _read(place(folder) / "submission.json", missing_ok=True)
+    except FileNotFoundError:  # or the run has just ended: another job removes it when it is done
         return None
-    raw = _read(path)
     return Submission(raw["phase"], raw["tasks"], tuple(Array(**a) for a in raw["arrays"]), raw["advance"])
 
 
@@ -156,10 +156,13 @@ def read_tasks(folder: RunFolder, name: str) -> tuple[str, list[list[int]]]:
     return raw["phase"], raw["tasks"]
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, *, missing_ok: bool = False) -> Any:
+    """R306 for a file that is damaged, or missing where one must be; with `missing_ok` FileNotFoundError goes on."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, FileNotFoundError) as cause:
+        if missing_ok and isinstance(cause, FileNotFoundError):
+            raise
         raise error(
             "R306",
             f"{path} is missing or damaged: {cause}",
