@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from curate.core.errors import CurateError
 from curate.core.layout import RunFolder
 from curate.executors.slurm.advance import chunks
 from curate.executors.slurm.script import Place, advance_script, array_script
-from curate.executors.slurm.state import job_name
+from curate.executors.slurm.state import Settings, forget_submission, job_name, write_settings
 
 PLACE = Place("/runs/my 5% web", "/my work", "web", "web.0123456789", "/runs/my 5% web")
 
@@ -132,6 +133,22 @@ def test_jobs_of_a_run_have_one_name_whatever_its_folder_is_called(tmp_path: Pat
     }
     assert len(names) == 1
     assert re.fullmatch(r"web_x_y\.[0-9a-f]{10}", names.pop())
+
+
+def test_the_name_of_jobs_stays_what_it_was_when_they_were_submitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "web")
+    name = job_name(folder)
+    write_settings(folder, Settings(Slurm(), 0, None))
+    shutil.copytree(folder.root, tmp_path / "copy" / "web")
+    monkeypatch.setattr(os.path, "realpath", lambda path: f"/export{path}")  # as another node mounts it
+    assert job_name(folder) == name
+    write_settings(folder, Settings(Slurm(), 1, None))
+    assert job_name(folder) == name
+    assert job_name(RunFolder(tmp_path / "copy" / "web")) != name
+    forget_submission(folder)
+    assert job_name(folder) != name
 
 
 def test_a_section_goes_over_what_is_common() -> None:
