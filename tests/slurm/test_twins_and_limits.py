@@ -124,6 +124,25 @@ def test_what_a_late_twin_does_changes_nothing(place: Place, monkeypatch: pytest
     assert element.ended(folder.root, "pass1-gone.json", 0, 137, False) == 1
 
 
+def test_what_takes_milliseconds_needs_no_folder_of_the_nodes(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.config(CONFIG + "execution: {local_tmp: /not/on/this/machine}\n")
+    place.curate("run", "job.yaml", "--on", "slurm").succeeded()
+    for name, value in kernel_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(place.root)
+    folder = RunFolder(place / "runs/job")
+    worker = Worker(folder.root, scratch=place.root)
+    try:
+        worker.run("pass1", range(9), 0, lambda *_: None)
+    finally:
+        worker.close()
+    again = place.curate("run", "job.yaml", "--on", "slurm")
+    again.succeeded()  # counting is done here, and what follows is submitted
+    assert "phase all.exchange" in again.err or "phase all.write" in again.err
+
+
 def test_a_run_may_end_between_two_looks_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RunFolder(tmp_path)
     state.write_submission(folder, state.Submission("pass1", "pass1-0.json", (), "7"))

@@ -7,8 +7,10 @@ from __future__ import annotations
 import math
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, Literal
 
 from curate.config.execution import SlurmJobs
@@ -98,8 +100,8 @@ def _missing(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) ->
 
 
 def _do_here(folder: RunFolder, phase: Phase, pending: Mapping[int, int]) -> None:
-    """Do units that take milliseconds in this process."""
-    worker = Worker(folder.root)
+    """Do units that take milliseconds in this process; where a run is submitted there may be no `local_tmp`."""
+    worker = Worker(folder.root, scratch=Path(tempfile.gettempdir()))
     try:
         worker.run(phase.name, sorted(pending), 0, lambda *_: None)
     finally:
