@@ -124,6 +124,21 @@ def test_what_a_late_twin_does_changes_nothing(place: Place, monkeypatch: pytest
     assert element.ended(folder.root, "pass1-gone.json", 0, 137, False) == 1
 
 
+def test_who_joins_may_change_what_later_jobs_ask_for(place: Place) -> None:
+    place.curate("run", "job.yaml", "--on", "slurm", "--tasks", "4").succeeded()
+    folder = RunFolder(place / "runs/job")
+    arrays = [array.job for array in state.read_submission(folder).arrays]
+    shown = "".join(f"echo '{job}|0|RUNNING|None|n1'\n" for job in arrays)
+    shown += f"echo '{state.read_submission(folder).advance}|N/A|PENDING|Dependency|'\n"
+    (place.root.parent / "bin/squeue").write_text(f"#!/bin/bash\n{shown}")
+    name, before = state.job_name(folder), state.read_submission(folder)
+    place.config(CONFIG + "execution: {retries: 7, slurm: {cpu: {time: 9:00:00}}}\n")
+    place.curate("run", "job.yaml", "--on", "slurm").succeeded()
+    settings = state.read_settings(folder)
+    assert (settings.retries, settings.tasks, settings.slurm.section("cpu").time) == (7, 4, "9:00:00")
+    assert (state.job_name(folder), state.read_submission(folder)) == (name, before)
+
+
 def test_what_takes_milliseconds_needs_no_folder_of_the_nodes(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
