@@ -17,9 +17,10 @@ from curate.config.load import load_source
 from curate.config.yaml_source import parse
 from curate.core.errors import CurateError
 from curate.core.layout import RunFolder
-from curate.executors.slurm.advance import chunks
+from curate.core.plan import Phase
+from curate.executors.slurm.advance import chunks, needs_of, span
 from curate.executors.slurm.script import Place, advance_script, array_script
-from curate.executors.slurm.state import Settings, forget_submission, job_name, write_settings
+from curate.executors.slurm.state import Estimate, Settings, forget_submission, job_name, write_settings
 
 PLACE = Place("/runs/my 5% web", "/my work", "web", "web.0123456789", "/runs/my 5% web")
 
@@ -34,6 +35,21 @@ def options(script: str) -> list[str]:
 
 def array(section: SlurmJobs, needs: dict[str, float] | None = None) -> list[str]:
     return options(array_script(PLACE, section, "pass1", needs or {}, "pass1-0.json", 0, 3))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "workers", "expected"),
+    [([6, 2, 4], 1, 12), ([6, 2, 4], 2, 6), ([9, 2, 1], 2, 9), ([6, 2, 4], 8, 6)],
+)
+def test_workers_share_the_units_of_a_task(sizes: list[int], workers: int, expected: float) -> None:
+    assert span(sizes, workers) == expected
+
+
+@pytest.mark.parametrize(("warning", "minutes"), [(None, 10 + 12), (600, 10 + 20)])
+def test_the_time_limit_has_room_for_the_warning(warning: int | None, minutes: int) -> None:
+    phase = Phase("all.write", "write", "", resources={})
+    needs = needs_of(phase, jobs(warning=warning), Estimate(300.0, 0.0, 50.0, 1), 0.5)
+    assert needs["minutes"] == minutes
 
 
 @pytest.mark.parametrize(

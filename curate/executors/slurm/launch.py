@@ -90,9 +90,8 @@ def _ask_slurm(session: Session) -> None:
     for phase in plan.phases:
         section = section_of(phase)
         jobs = slurm.section(section)
-        share = _largest(session.compiled.manifest) * (
-            jobs.units_per_task or workers_of(jobs, phase.resources)
-        )
+        workers = workers_of(jobs, phase.resources)
+        share = _largest(session.compiled.manifest) * -(-(jobs.units_per_task or workers) // workers)
         needs = needs_of(phase, jobs, estimates.get(phase.name), min(1.0, share))
         script = array_script(at, jobs, phase.name, needs, "none.json", 0, 1)
         options = tuple(
