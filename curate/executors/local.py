@@ -116,6 +116,7 @@ class LocalExecutor:
     share: what units that are fewer than workers may use more of; None: every unit has just `threads`.
     scratch: a folder for the workers' scratch files, of this run alone. A killed worker leaves its files there, so it is
     emptied at the start and removed at the end; the run's lock must be held.
+    patience: seconds for which workers wait for files of earlier phases, which another node wrote.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class LocalExecutor:
         share: Share | None = None,
         stop: Callable[[], bool] = lambda: False,
         label: str = "worker",
+        patience: float = 0.0,
     ) -> None:
         self._root = root
         self._logs = logs
@@ -144,6 +146,7 @@ class LocalExecutor:
         self._gpus = gpus
         self._stop = stop
         self._label = label
+        self._patience = patience
         self._most = workers
         self._selector = selectors.DefaultSelector()
         self._processes: list[_Process] = []
@@ -210,6 +213,8 @@ class LocalExecutor:
                     str(self._scratch),
                     "--parent",
                     str(os.getpid()),
+                    "--patience",
+                    str(self._patience),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
