@@ -1,10 +1,11 @@
-"""Answers of a model on disk: what was answered once is never asked again, by whomever.
+"""Answers of a model on disk: what was answered before a process begins, by whomever, it does not ask again.
 
     <folder>/<attempt>.jsonl    a line for each answer: {"key": 32 hex digits, "text", "finish", "prompt_tokens", …}
 
 The key is a digest of the whole request (model, prompt with the document in it, parameters, seed) and of what the server is
 known by (`Server.identity`). Each process appends to a file of its own, so any number of them share a folder; all files
-are read when a process begins. A line that a kill cut off is not used, and its file is never written to again.
+are read when a process begins: two that work at the same time may ask the same once each, and afterwards the first
+answer by file name counts for all. A line that a kill cut off is not used, and its file is never written to again.
 
 Memory: about 200 bytes for each answer of the folder; the texts stay on disk.
 """

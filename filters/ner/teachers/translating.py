@@ -4,7 +4,7 @@ In: a free label in English (`film studio`) and a language. Out: the prompt, the
 that language, or None.
 
 FiNERweb (arXiv 2512.13884) publishes its labels in English and translated into the language of the text; the wording here is
-ours. One label is asked about at a time, so an answer depends on label and language alone, and is asked for once.
+ours. One label is asked about at a time, so an answer depends on label and language alone, and serves every text.
 """
 
 from __future__ import annotations
