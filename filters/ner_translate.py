@@ -11,10 +11,10 @@ Where the passage is in `source` (English) the translation is the label. Where i
 where the model's answer is no label (longer than 80 characters, several lines), which is counted as `invalid`. If more than
 `max_invalid_frac` of the answers are, beyond doubt, the run stops (R313).
 
-Each worker asks about a label once for each language, and about none that was answered before it started: answers are kept
-by model, prompt and parameters in `cache`, as those of `filters.ner_llm` are. The model stands in the metadata of the columns.
-Current taggers score .02 to .09 F1 lower where they are evaluated with translated labels (FiNERweb); publish both, and choose
-at the export with `--by translation`.
+Each worker asks about a label once for each language, and about none that was answered before it started: answers are
+kept by model, prompt and parameters in `cache`, as those of `filters.ner_llm` are. The model stands in the metadata of
+the columns. Current taggers score .02 to .09 F1 lower where they are evaluated with translated labels (FiNERweb);
+publish both, and choose at the export with `--by translation`.
 """
 
 from __future__ import annotations

@@ -88,7 +88,9 @@ MOST_MEASURED: Final = 300
 NEWS_SENTENCES: Final = 500
 WITHOUT_SPACES: Final = frozenset({"cmn_Hani", "jpn_Jpan", "tha_Thai"})
 #: What the card says of its figures.
-HELD_OUT: Final = "`held_out`: trained without the language, not without the corpus, whose other languages are in"
+HELD_OUT: Final = (
+    "`held_out`: trained without the language, not without the corpus, whose other languages are in"
+)
 #: What the card adds where there are ratings and nothing to train a network on.
 RATED_NETWORK: Final = (
     "; the network that looks at tokens is the shipped one, which has seen the five languages of Universal NER: `held_out` "

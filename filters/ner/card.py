@@ -108,11 +108,11 @@ def _front_matter(counts: Counts, title: str, license: str | None) -> str:
 
 def data_file(language: str, part: str) -> str:
     """Where a language's part lies in the folder."""
-    return f"data/{folder_name(language)}/{part}.parquet"
+    return f"data/{folder_name(language)}/{folder_name(part)}.parquet"
 
 
 def folder_name(language: str) -> str:
-    """A language as a folder and configuration is named: what such a name cannot have is percent-encoded."""
+    """A language as folder and configuration are named, a part as its file: what a name cannot have is percent-encoded."""
     quoted = urllib.parse.quote(language, safe="") or "%"
     return quoted.replace(".", "%2E") if quoted.startswith(".") else quoted
 

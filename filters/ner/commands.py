@@ -264,6 +264,10 @@ def export_command(
         raise click.BadParameter(f"{dev} and {test} are together more than 1", param_hint="--dev, --test")
     if output.exists() and not force:
         raise error("C205", f"{output} is there already", help="choose another OUTPUT, or give --force")
+    if output.is_dir() and kind != "datasets" and dev is None and test is None:
+        raise error(
+            "C205", f"{output} is a folder", help="give OUTPUT a file's name, or shares by --dev and --test"
+        )
     table = read_tokens(gold)
     if language is not None:
         found = (

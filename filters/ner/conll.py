@@ -22,6 +22,7 @@ import bz2
 import gzip
 import lzma
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,5 +244,9 @@ def _chunks(path: Path) -> Iterator[bytes]:
         with openers.get(path.suffix, open)(path, "rb") as file:  # type: ignore[operator]
             while chunk := file.read(1 << 20):
                 yield chunk
-    except (gzip.BadGzipFile, lzma.LZMAError, zstandard.ZstdError, EOFError) as cause:
+    except (OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError, EOFError) as cause:
+        if (
+            isinstance(cause, OSError) and cause.errno is not None
+        ):  # the file is not there, or no one may read it
+            raise
         raise error("D401", f"{path} is damaged: {cause}", help="fetch the file again") from cause

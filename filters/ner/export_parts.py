@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from curate.core.columns import UNDETERMINED
 from curate.core.errors import error
+from curate.core.layout import new_attempt
 from filters.ner.card import Counts, data_file, dataset_card, judge_columns
 from filters.ner.export import FORMATS, NESTED, By, Format, export_rows, rows_of
 from filters.ner.sentences import split_row
@@ -220,11 +221,23 @@ class _Folder:
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
-            if self._output.exists():
-                shutil.rmtree(self._output)
-            self._part.replace(self._output)
+            self._replace()
         else:
             shutil.rmtree(self._part, ignore_errors=True)
+
+    def _replace(self) -> None:
+        """The earlier export is aside until the new one is in its place, so that a kill loses neither."""
+        if not self._output.exists():
+            self._part.replace(self._output)
+            return
+        aside = self._output.with_name(f"{self._output.name}.{new_attempt()}.old")
+        self._output.replace(aside)
+        try:
+            self._part.replace(self._output)
+        except OSError:
+            aside.replace(self._output)
+            raise
+        shutil.rmtree(aside)
 
 
 def check_replaceable(output: Path) -> None:

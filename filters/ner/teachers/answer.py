@@ -12,7 +12,8 @@ strings and labels, and the outcome.
                 (tuples) words around them, other quotes, lists of them, brackets for parentheses
     cut_off     the server says that it ended for length, or it ends within an entity or list: the entities before that
                 count; if there are none, there is no answer
-    malformed   nothing like an entity, and not the empty answer: there is no answer
+    malformed   nothing like an entity, and not the empty answer: there is no answer; also an object of strings that talks
+                (`{"message": "I cannot."}`, or a type longer than 80 characters)
 
 An entity that no rule reads, in an answer of which others are read, is a mention with that text and no label, which
 grounding rejects as `no_label`: it is not lost without a trace. The same holds for an entity without a type.
@@ -37,6 +38,11 @@ _FENCE: Final = re.compile(r"\A\s*```\w*[ \t]*\n(.*?)(?:\n[ \t]*```\s*)?\Z", re.
 _TEXT_KEYS: Final = ("text", "mention", "entity", "name", "span", "word", "value", "entity_text")
 _TYPE_KEYS: Final = ("type", "label", "entity_type", "category", "class", "tag", "entity_label")
 _LIST_KEYS: Final = ("entities", "named_entities", "mentions", "results", "spans", "data")
+#: Keys of objects that are no entities, and characters of a type at most.
+_TALK_KEYS: Final = frozenset(
+    ("error", "message", "detail", "status", "reason", "note", "answer", "response")
+)
+_MOST_TYPE: Final = 80
 #: A mention and its type, in quotes, in parentheses or brackets; quotes within the mention may stand as they are.
 _PAIR: Final = re.compile(
     r"""[(\[]\s*(["'“”«‘`])(?P<text>(?:\\.|[^\\\n]){0,1000}?)["'“”»’`]\s*[,|:]\s*["'“”«‘`](?P<label>[^"'“”»’`()\[\]\n]{0,200})["'“”»’`]\s*[)\]]"""
@@ -195,9 +201,9 @@ def _entities(value: Any, *, within: bool = False) -> list[Mention] | None:
                 return _entities(value[key])
         if (one := _entity(value)) is not None:
             return [one]
-        return (
-            list(_by_type(value)) if all(isinstance(v, str | list | tuple) for v in value.values()) else None
-        )
+        if _is_talk(value) or not all(isinstance(v, str | list | tuple) for v in value.values()):
+            return None
+        return list(_by_type(value))
     if isinstance(value, list | tuple):
         pair = within or isinstance(value, tuple)
         if pair and len(value) == 2 and all(isinstance(part, str) for part in value):
@@ -221,6 +227,15 @@ def _entity(item: dict[Any, Any]) -> Mention | None:
         return None
     label = next((item[keys[key]] for key in _TYPE_KEYS if isinstance(item.get(keys.get(key)), str)), "")
     return Mention(text, label)
+
+
+def _is_talk(value: dict[Any, Any]) -> bool:
+    """Whether an object of strings alone is what a model says in place of entities, such as `{"message": "I cannot."}`."""
+    strings = [item for item in value.values() if isinstance(item, str)]
+    if not strings or len(strings) < len(value):
+        return False
+    said = any(str(key).casefold() in _TALK_KEYS for key in value)
+    return said or max(map(len, strings)) > _MOST_TYPE
 
 
 def _by_type(value: dict[Any, Any]) -> Iterator[Mention]:

@@ -294,6 +294,45 @@ def test_folders_that_cannot_be_read(tmp_path: Path) -> None:
         read_tokens(tmp_path / "run")
 
 
+def test_a_file_is_not_put_in_the_place_of_a_folder(tmp_path: Path) -> None:
+    made = write(tmp_path / "made", [row(n) for n in range(3)])
+    run(made, tmp_path / "set", "--format", "datasets")
+    with pytest.raises(CurateError, match=r"C205.*set is a folder"):
+        run(made, tmp_path / "set", "--force")
+    run(made, tmp_path / "set", "--format", "datasets", "--force")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "set"]
+
+
+def test_an_earlier_export_stays_if_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = write(tmp_path / "made", [row(n) for n in range(3)])
+    run(made, tmp_path / "set", "--format", "datasets")
+    before = (tmp_path / "set" / "README.md").read_bytes()
+    replace = Path.replace
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name == "set.part":
+            raise OSError("no")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(OSError, match="no"):
+        run(made, tmp_path / "set", "--format", "datasets", "--force", "--title", "Another")
+    assert (tmp_path / "set" / "README.md").read_bytes() == before
+
+
+def test_a_split_of_the_data_names_a_file_in_the_folder(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist([row(n) for n in range(3)], SCHEMA)
+    splits = pa.array(["a/b", "../../x", "dev"])
+    pq.write_table(table.append_column("split", splits), tmp_path / "made.parquet")
+    run(tmp_path / "made.parquet", tmp_path / "deep" / "set", "--format", "datasets")
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.parquet"))
+    data = "deep/set/data/eng_Latn"
+    names = ("%2E%2E%2F%2E%2E%2Fx", "a%2Fb", "dev")
+    assert found == [*(f"{data}/{name}.parquet" for name in names), "made.parquet"]
+
+
 def test_sentences_keep_tokens_and_spans(tmp_path: Path) -> None:
     (source,) = pa.Table.from_pylist([row(7)], SCHEMA).to_pylist()
     parts = list(split_row(source, ["tokens", "spans", "nested"]))

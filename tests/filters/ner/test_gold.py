@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 import lzma
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from curate.cli import cli
 from curate.core.errors import CurateError
+from filters.ner.conll import read_tagged
 from filters.ner.join import find, join
 from tests.filters.ner.tagged import GOLD, imported, mentions, tokens_of, write_tagged
 
@@ -163,6 +165,17 @@ def test_a_file_without_tokens(tmp_path: Path, text: str) -> None:
 def test_a_damaged_file(tmp_path: Path) -> None:
     with pytest.raises(CurateError, match="D401"):
         read(tmp_path, gzip.compress(CONLL_2003.encode())[:-9], "a.gz")
+    for name, pack in (("b.gz", gzip.compress), ("b.bz2", bz2.compress), ("b.xz", lzma.compress)):
+        data = pack(CONLL_2003.encode())
+        for broken in (
+            data[:12] + bytes([data[12] ^ 0xFF]) + data[13:],
+            b"no" + data,
+            data[:20] + b"\xff" * 40,
+        ):
+            with pytest.raises(CurateError, match=r"D401.*b\."):
+                read(tmp_path, broken, name)
+    with pytest.raises(FileNotFoundError):
+        read_tagged(tmp_path / "gone.bz2")
 
 
 def test_the_language_has_the_script_of_the_file(tmp_path: Path) -> None:
