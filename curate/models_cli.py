@@ -17,12 +17,14 @@ from typing import Final, Protocol
 
 import click
 
-from curate.core.errors import Problem, error
+from curate.core.errors import CurateError, Problem, error
 from curate.core.models import Model, models_folder, pull, require
 from curate.core.suggest import did_you_mean, or_list
 
 #: How the names of configs end.
 CONFIGS: Final = (".yaml", ".yml")
+#: Codes of errors that say of a step's model that it is missing, is another one, cannot be used, or that nobody knows it.
+UNUSABLE: Final = frozenset(("E504", "E505", "E507", "C207"))
 REGISTRIES: Final = ("lid.registry", "filters.registry")
 
 
@@ -86,10 +88,14 @@ def pull_command(names: tuple[str, ...], source: Path | None) -> None:
         _pull(model, folder, source)
     fetched: set[str] = set()
     for config in configs:
-        while missing := _missing(config, folder) - fetched:  # one fault of a step may hide another
-            for name in sorted(missing):
+        missing, faults = _missing(config, folder)
+        while missing - fetched:  # one fault of a step may hide another
+            for name in sorted(missing - fetched):
                 _pull(find(name), folder, None)
             fetched |= missing
+            missing, faults = _missing(config, folder)
+        if faults:
+            raise CurateError(faults)
         click.echo(f"every model that {config} needs is in {folder}")
 
 
@@ -106,10 +112,11 @@ def _pull(wanted: Model, folder: Path, source: Path | None) -> None:
             click.echo(f"  SHA-256 {checksum}, from now on the only one accepted")
 
 
-def _missing(config: Path, folder: Path) -> set[str]:
-    """Names of models that steps of a config need and that are not in the folder; E504 if one has to come in another way."""
+def _missing(config: Path, folder: Path) -> tuple[set[str], list[Problem]]:
+    """Names of models that steps of a config need and that are not in the folder, and what keeps steps from their models:
+    also what has to come in another way, is damaged, or is no model at all.
+    """
     from curate.config.load import load
-    from curate.core.errors import CurateError
     from curate.core.stage import Context, Selector
 
     known = registered()
@@ -127,13 +134,10 @@ def _missing(config: Path, folder: Path) -> set[str]:
                 named = {str(p.context.get("model")) for p in cause.problems} & known.keys()
                 missing |= named
                 place = loaded.source.value(step.path)
-                if not named:
-                    faults += [
-                        replace(p, position=p.position or place) for p in cause.problems if p.code == "E504"
-                    ]
-    if faults and not missing:
-        raise CurateError(faults)
-    return missing
+                faults += [
+                    replace(p, position=p.position or place) for p in cause.problems if p.code in UNUSABLE
+                ]
+    return missing, faults
 
 
 @models.command("path")

@@ -10,7 +10,7 @@ In: the text. Any OpenAI-compatible server answers: vLLM, llama.cpp, a hosted on
     truncated       bool          whether a part of the text was not shown
 
 A text of nothing but blanks is not judged: no votes. Answers are kept by model, prompt, text and parameters in `cache`, so
-nothing is asked twice, however often a run is killed; equal bytes come from the same cache only. If more than
+nothing is asked again, however often a run is killed; equal bytes come from the same cache only. If more than
 `max_invalid_frac` of a worker's answers are invalid beyond doubt (`curate.core.llm.share`) the run stops (R313). What was
 asked, the tokens and what they cost (in millionths) are in the report.
 

@@ -12,7 +12,7 @@ with a reason what is not there. An answer that is not what was asked for is rep
 null, not "no entities". If more than `max_invalid_frac` of a worker's answers are none, beyond doubt, the run stops
 (R313).
 
-Answers are kept by model, prompt, text and parameters in `cache`, so nothing is asked twice, however often a run is killed;
+Answers are kept by model, prompt, text and parameters in `cache`, so nothing is asked again, however often a run is killed;
 equal bytes come from the same cache only. Several models are several steps, and so are several answers of one, with seeds of
 their own. Every worker asks `server.concurrency` times at a time.
 """

@@ -13,7 +13,8 @@ The head looks at the vector of the encoder, at what a small network says of eac
 sentences and of different ones among them (`filters.ner.surface`), which decide alone in languages that the encoder does
 not know. How much each weighs is trained on languages that it was not trained on; `filters/ner/shipped/ner-usem3.json` has
 the figures. A score says where a passage stands among those of its language; `filters.top` takes the best of each. Heads of
-one's own for the vector alone (`encoder.name` in the card: `usem3`) are taken as well.
+one's own are taken as well: with the network that lies beside them (`names-usem3.safetensors`, else the shipped one), or for
+the vector alone (`encoder.name` in the card: `usem3`).
 
 `classifier:` takes a classifier instead, such as the XLM-R that FiNERweb released, from a folder (`filters.ner.classifier`):
 
@@ -48,7 +49,7 @@ from filters.encoders.cache import recipe_of, snapshot
 from filters.encoders.encoder import MOST_CHARACTERS, Encoder, checksum
 from filters.encoders.usem3 import Usem3
 from filters.ner.classifier import Classifier, ClassifierOptions
-from filters.ner.names_encoder import NAME, Usem3Names
+from filters.ner.names_encoder import NAME, WEIGHTS, Usem3Names
 from filters.ner.relevance_head import NerCard, NerHead, head_path, read_ner_card, read_ner_head, shares
 from filters.ner.surface import surface
 from filters.rules import listed
@@ -221,8 +222,11 @@ class NerRelevance(Annotator[NerRelevanceConfig]):
         """The encoder, not opened."""
         classifier = self.config.classifier
         if classifier is None:
-            named = read_ner_card(head_path(self.config.head)).encoder.name
-            return Usem3Names() if named == NAME else Usem3()
+            weights = head_path(self.config.head)
+            if read_ner_card(weights).encoder.name != NAME:
+                return Usem3()
+            own = weights.with_name(WEIGHTS.name)  # a head may have been trained with a network of its own
+            return Usem3Names(own if own.is_file() else None)
         return Classifier(classifier.loading(), context.models, context.threads)
 
     def _characters(self) -> int:

@@ -11,9 +11,10 @@ Where the passage is in `source` (English) the translation is the label. Where i
 where the model's answer is no label (longer than 80 characters, several lines), which is counted as `invalid`. If more than
 `max_invalid_frac` of the answers are, beyond doubt, the run stops (R313).
 
-A label is asked about once for each language: answers are kept by model, prompt and parameters in `cache`, as those of
-`filters.ner_llm` are. The model stands in the metadata of the columns. Current taggers score .02 to .09 F1 lower where they
-are evaluated with translated labels (FiNERweb); publish both, and choose at the export with `--by translation`.
+Each worker asks about a label once for each language, and about none that was answered before it started: answers are kept
+by model, prompt and parameters in `cache`, as those of `filters.ner_llm` are. The model stands in the metadata of the columns.
+Current taggers score .02 to .09 F1 lower where they are evaluated with translated labels (FiNERweb); publish both, and choose
+at the export with `--by translation`.
 """
 
 from __future__ import annotations
@@ -70,6 +71,11 @@ class NerTranslate(AskingStep[NerTranslateConfig]):
     INVALID: ClassVar[str] = "are no translated label"
     FORM: ClassVar[str] = "schema"
 
+    def __init__(self, config: NerTranslateConfig) -> None:
+        super().__init__(config)
+        #: What this process knows, so that a batch asks for new labels alone.
+        self._said: dict[Pair, str | None] = {}
+
     def reads(self) -> frozenset[str]:
         return frozenset(qualified(self.config.merge, layer) for layer in LAYERS)
 
@@ -120,24 +126,28 @@ class NerTranslate(AskingStep[NerTranslateConfig]):
     def _ask(self, pairs: Sequence[Pair]) -> dict[Pair, str | None]:
         """The translation of each label into a language."""
         config = self.config
-        found: dict[Pair, str | None] = {}
+        new = [pair for pair in pairs if pair not in self._said]
         form = SCHEMA if config.answer == "schema" else None
         requests = [
             config.request(translation_prompt(label, language, config.answer), schema=form)
-            for label, language in pairs
+            for label, language in new
         ]
 
         def seen(number: int, answer: Answer) -> None:
-            found[pairs[number]] = self._read(answer)
+            self._said[new[number]] = self._read(answer)
 
-        self.client.ask(requests, seen)
+        if new:
+            self.client.ask(requests, seen)
+        found = {pair: self._said[pair] for pair in pairs}
+        invalid = sum(label is None for label in found.values())
+        self.counts["invalid"] += invalid
+        self.counts["translated"] += len(found) - invalid
         return found
 
     def _read(self, answer: Answer) -> str | None:
         """What an answer says. R313 if too many say nothing."""
         whole = answer.text is not None and answer.finish != "length"
         label = read_translation(answer.text or "", self.config.answer) if whole else None
-        self.counts["translated" if label is not None else "invalid"] += 1
         self.count(answer, valid=label is not None)
         return label
 

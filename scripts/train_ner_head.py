@@ -3,7 +3,7 @@
     curate ner import uner/*.iob2 --names '{source}-{language}-{split}' --output gold
     python scripts/train_ner_head.py gold/sentences.parquet --news ntrex.parquet             measure, and write the head
     python scripts/train_ner_head.py gold/sentences.parquet --measure --also other/sentences.parquet
-    python scripts/train_ner_head.py rated.parquet --measure                                 with ratings of your own
+    python scripts/train_ner_head.py rated.parquet --out mine --data "…" --licence "…"        with ratings of your own
 
 In: gold corpora as `curate ner import` writes them. Sentences that follow each other are put together to passages of 80 to
 256 tokens. A passage's label is computed: its rank in entity density (entities a token;
@@ -20,15 +20,20 @@ among the passages of its language and corpus, from 0 to 1. So a language's base
     5  centres: the mean of raw values in the language; of languages without gold, that of news (`--news`: text, iso639_3,
        script), moved so that languages with both agree
 
-So nothing is chosen by the language that it is measured on. Of languages that the encoder does not know capitals alone
+So nothing is trained on the language that it is measured on. Its corpus is, in other languages: PUD's German and Russian are
+translations of each other, the way and RIDGE were chosen by means over the five rows of Universal NER, and only what is
+measured by `--also` is of corpora apart. Of languages that the encoder does not know capitals alone
 decide, with weights that are fixed (CAPITALS). With ratings there is nothing to train the network on, and the shipped one is
-taken. `--also` is measured and trains nothing. Only languages that the encoder knows count.
+taken; it has seen the five languages of Universal NER, so what is measured then leaves a language out of 2 and 3 alone, and
+the card says so. A head goes to `--out` with its network beside it; `filters.ner_relevance` takes both from there. `--also`
+is measured and trains nothing. Only languages that the encoder knows count.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -82,6 +87,13 @@ MOST_PASSAGES: Final = 600
 MOST_MEASURED: Final = 300
 NEWS_SENTENCES: Final = 500
 WITHOUT_SPACES: Final = frozenset({"cmn_Hani", "jpn_Jpan", "tha_Thai"})
+#: What the card says of its figures.
+HELD_OUT: Final = "`held_out`: trained without the language, not without the corpus, whose other languages are in"
+#: What the card adds where there are ratings and nothing to train a network on.
+RATED_NETWORK: Final = (
+    "; the network that looks at tokens is the shipped one, which has seen the five languages of Universal NER: `held_out` "
+    "leaves a language out of the weights and the mix, not of the network"
+)
 #: NTREX's codes of languages that curate calls otherwise.
 NEWS_CODES: Final = {"zho_Hans": "cmn_Hani"}
 
@@ -264,6 +276,21 @@ def news_passages(path: Path) -> tuple[list[str], list[str]]:
     return languages, texts
 
 
+def labels(*, rated: bool) -> str:
+    """What the card says of the labels."""
+    how = "among passages of the same language and corpus; score 3 and more is the best third"
+    if rated:
+        return f"rated: rank of the rating {how}"
+    return f"computed, not rated: rank in entity density and, with half the weight, in diversity {how}"
+
+
+def corpora(path: Path, gold: Passages, news: Path | None) -> str:
+    """What the card says of the data if it is not told: file, corpora and languages with their passages."""
+    counts = ", ".join(f"{group} ({int(np.sum(gold.group == group))})" for group in sorted(set(gold.group)))
+    centres = f"; centres of further languages from {news.name}" if news is not None else ""
+    return f"{path.name}: {counts} passages{centres}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -273,6 +300,9 @@ def main() -> None:
     parser.add_argument("--news", type=Path, help="parallel news, for centres of languages without gold")
     parser.add_argument("--measure", action="store_true", help="write nothing")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="folder of the head")
+    parser.add_argument("--name", default=NAME, help="of the head")
+    parser.add_argument("--data", help="what the card says of the data; default: the corpora that are in it")
+    parser.add_argument("--licence", help="that the card states; default: none is known")
     given = parser.parse_args()
     encoder = Usem3Names(WEIGHTS if WEIGHTS.is_file() else blank())
     encoder.open()
@@ -291,9 +321,14 @@ def main() -> None:
     if given.measure:
         return
     network, mixed = trainer.network(trainer.languages), trainer.mix(trainer.languages)
-    if network is not None:
-        write_layers(network, given.out / WEIGHTS.name)
-        encoder = Usem3Names(given.out / WEIGHTS.name)
+    own = given.out / WEIGHTS.name
+    if network is None:  # the head keeps the network that it was made with, whatever is shipped later
+        given.out.mkdir(parents=True, exist_ok=True)
+        if own.resolve() != WEIGHTS.resolve():
+            shutil.copyfile(WEIGHTS, own)
+    else:
+        write_layers(network, own)
+        encoder = Usem3Names(own)
         encoder.open()
     weights = np.concatenate([mixed[0] * trainer.embedding(trainer.languages), mixed[1:3]])
     raw = trainer.figures(trainer.languages, gold, np.ones(len(gold.label), np.bool_)) @ mixed
@@ -309,21 +344,21 @@ def main() -> None:
     means = np.mean(list(found["both"].values()), axis=0)
     card = NerCard(
         format=1,
-        name=NAME,
+        name=given.name,
         about="how rich in named entities a passage is, among passages of its language, from 1 to 4",
         encoder=TrainedOn(name=ENCODER, checksum=checksum(encoder.files()), max_characters=CHARACTERS),
         surface=SURFACE,
         scale=scale(gold, raw, held["both"], news),
         alone=scale(gold, gold.surface @ CAPITALS, held["surface"], alone),
-        labels="computed, not rated: rank in entity density and, with half the weight, in diversity among passages of the "
-        "same language and corpus; score 3 and more is the best third",
+        labels=labels(rated=network is None),
         held_out=found["both"],
         metrics={"spearman_mean": round(float(means[0]), 3), "macro_f1_mean": round(float(means[1]), 3)},
-        data="Universal NER (UNER): English-EWT dev and test, Portuguese-Bosque, Chinese-GSDSIMP, German-PUD, Russian-PUD; "
-        "CC-BY-SA-4.0. Centres of further languages from NTREX-128 (CC-BY-SA-4.0). No text of theirs is in the weights.",
+        data=given.data or corpora(given.gold, gold, given.news),
         recipe=f"scripts/train_ner_head.py: ridge {RIDGE:g} within languages, first {CHARACTERS:,} characters, weights of "
-        f"embedding, tokens and capitals {', '.join(f'{w:.3g}' for w in mixed)}",
-        licence="CC-BY-SA-4.0",
+        f"embedding, tokens and capitals {', '.join(f'{w:.3g}' for w in mixed)}"
+        + f"; {HELD_OUT}"
+        + (RATED_NETWORK if network is None else ""),
+        licence=given.licence or "not stated",
         weights_sha256="",
     )
     print(write_ner_head(card, weights, mixed[3:], given.out, alone=CAPITALS))

@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import xxhash
 
@@ -32,24 +32,28 @@ _MERGED_LINE: Final = re.compile(r'\{"unit": (\d+), "counters": (.*)\}\n')
 _COUNTERS: Final = "counters"
 #: Files that are read at once.
 _AT_ONCE: Final = 256
+#: What a file system says that has no room for a file of that size.
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def compact(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> dict[int, Done]:
+def compact(
+    folder: RunFolder, phase: str, records: Mapping[int, Done], *, pack: bool = True
+) -> dict[int, Done]:
     """Merge a finished phase's done-files into one, its counters, and files of which there are many; returns the records
     as they now stand.
 
-    Safe to kill anywhere: the merged files are written whole before the single ones go. R306 if a file is shorter than its
-    record says.
+    pack: whether files may be copied into packs. Safe to kill anywhere: the merged files are written whole before the single
+    ones go. R306 if a file is shorter than its record says.
     """
-    if len(records) < 2 or _is_compact(folder, phase, records):
+    if len(records) < 2 or _is_compact(folder, phase, records, pack=pack):
         return dict(records)
-    compacted = _with_packs(folder, _with_counters(folder, phase, records))
+    compacted = _with_counters(folder, phase, records)
     write_merged(folder, phase, compacted)
     remove(folder.absolute(path) for path in sorted(_paths(records) - _paths(compacted)))
-    return compacted
+    return _packed(folder, phase, compacted) if pack else compacted
 
 
-def _is_compact(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> bool:
+def _is_compact(folder: RunFolder, phase: str, records: Mapping[int, Done], *, pack: bool) -> bool:
     """Whether these records stand in the merged file as they are, and there is nothing to merge or pack."""
     counters = {done.outputs[_COUNTERS].path for done in records.values() if _COUNTERS in done.outputs}
     single = any(path.endswith(".json") for path in counters)
@@ -57,7 +61,7 @@ def _is_compact(folder: RunFolder, phase: str, records: Mapping[int, Done]) -> b
         folder.all_done(phase).exists()
         and not single
         and len(counters) <= 1
-        and not _scattered(folder, records)
+        and not (pack and _scattered(folder, records))
         and not any(folder.done_folder(phase).glob("[0-9]*.json"))
     )
 
@@ -81,6 +85,7 @@ def _with_counters(folder: RunFolder, phase: str, records: Mapping[int, Done]) -
     merged = folder.all_counters(phase, digest.hexdigest())
     if isinstance(merged, Path):
         draft.replace(merged)
+        packs.sync_folder(merged.parent)
         draft = merged
     output = describe(folder, draft, place=merged)
     return {
@@ -91,44 +96,97 @@ def _with_counters(folder: RunFolder, phase: str, records: Mapping[int, Done]) -
     }
 
 
-def _scattered(
-    folder: RunFolder, records: Mapping[int, Done]
-) -> list[tuple[str, list[tuple[int, str, Output]]]]:
-    """Roles with too many files: name, and (unit, role, output) by unit. The shards that ingest writes are one role."""
-    found: dict[tuple[str, str], list[tuple[int, str, Output]]] = {}
+class _Move(NamedTuple):
+    """A file on its way into a pack, and whose it is."""
+
+    unit: int
+    role: str
+    output: Output
+
+
+def _scattered(folder: RunFolder, records: Mapping[int, Done]) -> list[tuple[str, list[_Move]]]:
+    """Roles with too many files: name, and files by unit. The shards that ingest writes are one role."""
+    found: dict[tuple[str, str], list[_Move]] = {}
     if not isinstance(folder.root, Path):
         return []
     for unit in sorted(records):
         for role, output in records[unit].outputs.items():
             if role != _COUNTERS and not output.path.startswith("/") and not is_url(output.path):
                 name = "shard" if role.startswith("shard") else role
-                found.setdefault((output.path.rpartition("/")[0], name), []).append((unit, role, output))
+                found.setdefault((output.path.rpartition("/")[0], name), []).append(_Move(unit, role, output))
     return [
         (name, members)
         for (_, name), members in found.items()
-        if len({output.path for _, _, output in members}) > packs.ROLE_FILES
+        if len({move.output.path for move in members}) > packs.ROLE_FILES
     ]
 
 
-def _with_packs(folder: RunFolder, records: Mapping[int, Done]) -> dict[int, Done]:
-    """The records with their files in packs, as far as there are too many of them. The packs are written and durable."""
-    moved: dict[int, dict[str, Output]] = {}
-    plan = []
-    for name, members in _scattered(folder, records):
-        beside = folder.local(members[0][2].path)
-        attempt = new_attempt()
-        for number, share in enumerate(packs.shares([output.bytes for _, _, output in members])):
-            path = folder.pack(beside, name, number, attempt)
-            offset = 0
-            for unit, role, output in members[share.start : share.stop]:
-                new = dataclasses.replace(output, path=folder.relative(path), offset=offset)
-                moved.setdefault(unit, {})[role] = new
-                offset += output.bytes
-            within = [packs.Member(o.place(folder), o.bytes) for _, _, o in members[share.start : share.stop]]
-            plan.append((path, within))
-    packs.write_packs(plan, _cut_short)
+def _packed(folder: RunFolder, phase: str, records: dict[int, Done]) -> dict[int, Done]:
+    """The records with their files in packs, as far as there are too many of them.
+
+    In rounds, each recorded before its files go: a kill costs one round's work and no more. Where there is no room for
+    another, files stay as they are, and the phase is whole all the same.
+    """
+    plan = [
+        (folder.pack(folder.local(share[0].output.path), name, number, attempt), share)
+        for name, members in _scattered(folder, records)
+        for attempt in [new_attempt()]
+        for number, share in enumerate(_shares(members))
+    ]
+    for some in packs.rounds([sum(move.output.bytes for move in share) for _, share in plan]):
+        made = plan[some.start : some.stop]
+        moved = _moved(folder, records, made)
+        try:
+            packs.write_packs([(path, _members(folder, share)) for path, share in made], _cut_short)
+            write_merged(folder, phase, moved)
+        except OSError as cause:
+            if cause.errno not in _NO_ROOM:
+                raise
+            remove(path for path, _ in made)
+            break
+        records = moved
+        gone = {move.output.path for _, share in made for move in share} - _paths(records)
+        remove(folder.absolute(path) for path in sorted(gone))
+    return records
+
+
+def _shares(members: list[_Move]) -> list[list[_Move]]:
+    """A role's files that go into new packs, a pack each: those in none, and those of the smallest older packs if else there
+    were too many.
+    """
+    held: dict[str, int] = {}
+    for move in members:
+        if move.output.offset is not None:
+            held[move.output.path] = held.get(move.output.path, 0) + move.output.bytes
+    kept = sorted(held, key=lambda path: (held[path], path), reverse=True)
+    while True:
+        standing = set(kept)
+        moving = [move for move in members if move.output.path not in standing]
+        shares = packs.shares([move.output.bytes for move in moving], sum(held[path] for path in kept))
+        if not kept or len(kept) + len(shares) <= packs.ROLE_FILES:
+            return [moving[share.start : share.stop] for share in shares]
+        kept.pop()
+
+
+def _members(folder: RunFolder, share: list[_Move]) -> list[packs.Member]:
+    return [packs.Member(move.output.place(folder), move.output.bytes) for move in share]
+
+
+def _moved(
+    folder: RunFolder, records: Mapping[int, Done], made: list[tuple[Path, list[_Move]]]
+) -> dict[int, Done]:
+    """The records once these packs hold their files."""
+    outputs: dict[int, dict[str, Output]] = {}
+    for path, share in made:
+        offset = 0
+        for unit, role, output in share:
+            new = dataclasses.replace(output, path=folder.relative(path), offset=offset)
+            outputs.setdefault(unit, {})[role] = new
+            offset += output.bytes
     return {
-        unit: dataclasses.replace(done, outputs={**done.outputs, **moved[unit]}) if unit in moved else done
+        unit: dataclasses.replace(done, outputs={**done.outputs, **outputs[unit]})
+        if unit in outputs
+        else done
         for unit, done in records.items()
     }
 

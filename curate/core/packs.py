@@ -22,11 +22,12 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from curate.core.runs import even_runs
@@ -42,8 +43,13 @@ ROLE_FILES: Final = 240
 PACKS: Final = 200
 PACK_BYTES: Final = 64 * 1024 * 1024
 #: Packs written at once. They wait for disks and networks, not for the processor.
-_WRITERS: Final = 8
+WRITERS: Final = 8
+#: Bytes after which what has been packed is recorded and its single files go: so much is copied in vain by a kill, unless
+#: `WRITERS` packs are more, and so much is on the disk twice. To record it costs seconds in a phase of 100,000 units.
+ROUND_BYTES: Final = 4 * 1024 * 1024 * 1024
 _BLOCK: Final = 8 * 1024 * 1024
+#: Bytes copied before looking whether it is still wanted.
+_STEP: Final = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -112,9 +118,25 @@ class Member(NamedTuple):
     bytes: int
 
 
-def shares(sizes: Sequence[int]) -> list[range]:
-    """Files in order, of these bytes, divided into runs of about equal bytes, a pack each; as ranges of indices."""
-    return even_runs(sizes, max(1, min(PACKS, -(-sum(sizes) // PACK_BYTES))))
+def shares(sizes: Sequence[int], beside: int = 0) -> list[range]:
+    """Files in order, of these bytes, divided into runs of about equal bytes, a pack each; as ranges of indices.
+
+    beside: bytes of packs that stay; the new ones are about as large as `PACKS` packs of all of it would be.
+    """
+    if not sizes:
+        return []
+    width = max(PACK_BYTES, -(-(sum(sizes) + beside) // PACKS))
+    return even_runs(sizes, max(1, -(-sum(sizes) // width)))
+
+
+def rounds(sizes: Sequence[int]) -> Iterator[range]:
+    """Packs of these bytes in order, as ranges of indices: those after which it is time to record what has been moved."""
+    start = held = 0
+    for end, size in enumerate(sizes, 1):
+        held += size
+        if end == len(sizes) or (end - start >= WRITERS and held >= ROUND_BYTES):
+            yield range(start, end)
+            start, held = end, 0
 
 
 def write_packs(packs: Iterable[tuple[Path, list[Member]]], damaged: Callable[[Member], Exception]) -> None:
@@ -124,10 +146,14 @@ def write_packs(packs: Iterable[tuple[Path, list[Member]]], damaged: Callable[[M
     made = list(packs)
     for place in {path.parent for path, _ in made}:
         place.mkdir(parents=True, exist_ok=True)
+    stopped = Event()
     try:
-        with ThreadPoolExecutor(min(_WRITERS, max(1, len(made)))) as pool:
-            for _ in pool.map(lambda pack: _write(pack[0], pack[1], damaged), made):
-                pass
+        with ThreadPoolExecutor(min(WRITERS, max(1, len(made)))) as pool:
+            try:
+                for _ in pool.map(lambda pack: _write(pack[0], pack[1], damaged, stopped), made):
+                    pass
+            finally:
+                stopped.set()  # after a failure or an interrupt the others are not worth waiting for
     except BaseException:
         for path, _ in made:
             path.unlink(missing_ok=True)
@@ -136,14 +162,20 @@ def write_packs(packs: Iterable[tuple[Path, list[Member]]], damaged: Callable[[M
         sync_folder(place)
 
 
-def _write(pack: Path, members: list[Member], damaged: Callable[[Member], Exception]) -> None:
+def _write(pack: Path, members: list[Member], damaged: Callable[[Member], Exception], stopped: Event) -> None:
     with pack.open("xb", buffering=0) as target:
         for member in members:
             place = member.place
             path, offset = (place.path, place.offset) if isinstance(place, Stretch) else (place, 0)
             with path.open("rb", buffering=0) as origin:
-                if _copy(origin.fileno(), offset, target.fileno(), member.bytes) < member.bytes:
-                    raise damaged(member)
+                done = 0
+                while done < member.bytes:
+                    if stopped.is_set():
+                        return
+                    some = min(_STEP, member.bytes - done)
+                    if _copy(origin.fileno(), offset + done, target.fileno(), some) < some:
+                        raise damaged(member)
+                    done += some
         os.fsync(target.fileno())
 
 

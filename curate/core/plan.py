@@ -319,13 +319,16 @@ def digest(*parts: Any) -> str:
 def even_tasks(sizes: Mapping[int, int]) -> int:
     """How many tasks so that the longest takes no more than twice the median: one for each unit, if units are so already;
     else fewer, with small units together, as no number makes the longest unit shorter.
+
+    By `pack`, the lightest task is behind the longest by no more than what was put into that one last: by half of it, if
+    that was not all. One unit that is the longest task alone is no longer than the mean, so all are equal.
     """
     if not sizes:
         return 1
     longest = max(sizes.values())
     if longest <= 2 * statistics.median(sizes.values()):
         return len(sizes)
-    return max(1, min(len(sizes), 3 * sum(sizes.values()) // (2 * longest)))
+    return max(1, min(len(sizes), sum(sizes.values()) // longest))
 
 
 def pack(sizes: Mapping[int, int], tasks: int) -> list[list[int]]:

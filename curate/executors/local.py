@@ -115,6 +115,7 @@ class LocalExecutor:
     label: begins the names of the workers' logs.
     share: what units that are fewer than workers may use more of; None: every unit has just `threads`.
     scratch: a folder for scratch files of this run alone; the workers' are in one of this process (`executors.scratch`).
+    patience: seconds for which workers wait for files of earlier phases, which another node wrote.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class LocalExecutor:
         share: Share | None = None,
         stop: Callable[[], bool] = lambda: False,
         label: str = "worker",
+        patience: float = 0.0,
     ) -> None:
         self._root = root
         self._logs = logs
@@ -143,6 +145,7 @@ class LocalExecutor:
         self._gpus = gpus
         self._stop = stop
         self._label = label
+        self._patience = patience
         self._most = workers
         self._selector = selectors.DefaultSelector()
         self._processes: list[_Process] = []
@@ -207,6 +210,8 @@ class LocalExecutor:
                     str(self._scratch),
                     "--parent",
                     str(os.getpid()),
+                    "--patience",
+                    str(self._patience),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

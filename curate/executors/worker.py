@@ -41,12 +41,13 @@ def main() -> None:
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--scratch", type=Path)
     arguments.add_argument("--parent", type=int, required=True)
+    arguments.add_argument("--patience", type=float, default=0.0)
     given = arguments.parse_args()
     die_with_parent(given.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
-    serve(given.root, given.threads, given.scratch, sys.stdin, events)
+    serve(given.root, given.threads, given.scratch, given.patience, sys.stdin, events)
 
 
 def die_with_parent(parent: int) -> None:
@@ -57,7 +58,9 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def serve(root: Place, threads: int, scratch: Path | None, requests: TextIO, events: TextIO) -> None:
+def serve(
+    root: Place, threads: int, scratch: Path | None, patience: float, requests: TextIO, events: TextIO
+) -> None:
     """Do units until standard input ends. A unit that fails is reported, and the worker goes on."""
     import pyarrow as pa
 
@@ -65,7 +68,7 @@ def serve(root: Place, threads: int, scratch: Path | None, requests: TextIO, eve
 
     pa.set_cpu_count(threads)
     pa.set_io_thread_count(max(1, threads))
-    worker = Worker(root, threads=threads, scratch=scratch)
+    worker = Worker(root, threads=threads, scratch=scratch, patience=patience)
     _send(events, event="ready")
     try:
         for line in requests:

@@ -81,9 +81,13 @@ def unit_fingerprints(
     if phase.kind in ("pass", "check", "count"):
         return {s.number: digest(phase.fingerprint, corpus, s.number) for s in manifest.shards}
     if phase.kind == "exchange":
-        # A run of several shards is another unit than the shard of its number.
+        # A run of shards, also of one, is no shard of its number, whose file may stand in an older folder.
         return {
-            unit: digest(phase.fingerprint, corpus, unit if len(group) == 1 else [group.start, group.stop])
+            unit: digest(
+                phase.fingerprint,
+                corpus,
+                unit if group == range(unit, unit + 1) else [group.start, group.stop],
+            )
             for unit, group in enumerate(manifest.groups)
         }
     return file_fingerprints(plan, phase, folder, corpus)

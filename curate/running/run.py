@@ -249,7 +249,8 @@ def close_phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase,
             phase=phase.name,
             unit=missing[0],
         )
-    done = compact(folder, phase.name, done)
+    # An output's exchange holds all texts, in few units, and goes when they are published.
+    done = compact(folder, phase.name, done, pack=phase.kind != "exchange")
     if worked:
         forget(folder, phase.name, done)  # what a killed worker left half written
         _sweep_own(plan, manifest, folder, phase, done)

@@ -2,11 +2,11 @@
 
     done/<phase>/summary.json = {"plan", "manifest", "records": digests of the files that it was made from, "corpus",
                                  "shards", "groups", "units", "done", "rows", "bytes", "quarantined", "counts", "encoders",
-                                 "files": {path: bytes at least}}
+                                 "files": {path: [bytes, whether it is a pack]}}
 
 It is written when a phase ends and believed as long as plan, manifest and records are byte for byte what they were, no unit
-has a done-file of its own, and every file that the records name is there; else the records are read, which for 100,000 units
-takes seconds. Nothing but what people are shown depends on it.
+has a done-file of its own, and every file that the records name is there with the bytes they say (a pack may be longer). Else
+the records are read, which for 100,000 units takes seconds. Nothing but what people are shown depends on it.
 """
 
 from __future__ import annotations
@@ -77,11 +77,12 @@ def write_summary(
     """Sum up a finished phase. corpus: fingerprint of the whole input."""
     if not _summed(phase) or not folder.all_done(phase.name).exists():
         return
-    files: dict[str, int] = {}
+    files: dict[str, tuple[int, bool]] = {}
     for record in records.values():
         for output in record.outputs.values():
             end = (output.offset or 0) + output.bytes
-            files[output.path] = max(files.get(output.path, 0), end)
+            known, _ = files.get(output.path, (0, False))
+            files[output.path] = max(known, end), output.offset is not None
     summary = dataclasses.asdict(Summary.of(len(records), records.values()))
     made_from = {
         "plan": digest_of(folder.plan),
@@ -119,13 +120,19 @@ class Summaries:
             if single or raw["records"] != digest_of(self._folder.all_done(phase.name)):
                 return None
             sizes = Sizes()
-            if any((sizes(self._folder.absolute(path)) or 0) < size for path, size in raw["files"].items()):
+            files = raw["files"].items()
+            if not all(_fits(sizes(self._folder.absolute(path)), *known) for path, known in files):
                 return None
             found = Summary(**{f.name: raw[f.name] for f in dataclasses.fields(Summary)})
             self.corpus, self.shards, self.groups = str(raw["corpus"]), int(raw["shards"]), int(raw["groups"])
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
         return found
+
+
+def _fits(size: int | None, end: int, packed: bool) -> bool:
+    """What `finished` asks of a file of that size, None if it is not there."""
+    return size is not None and (size >= end if packed else size == end)
 
 
 def digest_of(path: Place) -> str:

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from curate.core.errors import CurateError, error
+from curate.core.llm.answers import whole
 from curate.core.suggest import did_you_mean, or_list
 
 RUBRICS: Final = Path(__file__).parent / "rubrics"
@@ -71,7 +72,7 @@ class Rubric(BaseModel):
         found = _from_json(answer) if form == "json" else _from_line(answer, self.maximum)
         if found is None or not self.minimum <= found.score <= self.maximum:
             return None
-        return found
+        return found._replace(reason=whole(found.reason))
 
 
 class Verdict(NamedTuple):

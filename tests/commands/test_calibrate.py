@@ -174,7 +174,7 @@ def test_batch_scripts_ask_for_what_was_measured(folder: Path) -> None:
     jobs = SlurmJobs.model_validate({"cpus": 2})
     needs = needs_of(found.plan.phase("pass1"), jobs, estimates["pass1"], 0.5)
     assert needs["peak_bytes"] == 3_000_000_000
-    assert needs["minutes"] == 10 + -(-3 * (2.0 + 0.5 * 5.0 * size / 1000 / 2) // 60)
+    assert needs["minutes"] == 10 + -(-(3 * (2.0 + 0.5 * 5.0 * size / 1000 / 2) + 120) // 60)
     assert needs_of(found.plan.phase("out.write"), jobs, None, 1.0) == dict(
         found.plan.phase("out.write").resources
     )

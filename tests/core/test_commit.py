@@ -7,15 +7,17 @@ a killed process leaves is what the calls before had done.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from curate.core import manifest, packs
+from curate.core import compaction, manifest, packs
 from curate.core.commit import (
     Done,
     Output,
@@ -410,6 +412,13 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packs, "PACK_BYTES", 20)
 
 
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch, few: None) -> None:
+    """Each pack is a round of its own."""
+    monkeypatch.setattr(packs, "WRITERS", 1)
+    monkeypatch.setattr(packs, "ROUND_BYTES", 1)
+
+
 def overlays_of(folder: RunFolder, records: dict[int, Done]) -> dict[int, bytes]:
     """What the records say the overlays hold."""
     found = {}
@@ -455,8 +464,80 @@ def test_packs_take_in_units_of_a_later_update_and_a_lost_pack_costs_its_own_uni
     assert overlays_of(folder, there) == {u: held[u] for u in there}
 
 
+def test_an_update_leaves_packs_as_they_are_while_there_is_room_for_more(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, few: None
+) -> None:
+    for unit in (0, 1, 2):
+        write_done(folder, PHASE, attempt_at(folder, unit, "early"))
+    compact(folder, PHASE, finished(folder, PHASE, RIGHT))
+    before = {path: path.stat().st_ino for path in folder.root.rglob("*.pack")}
+    assert len(before) == 2
+    for unit in (3, 4):
+        write_done(folder, PHASE, attempt_at(folder, unit, "late"))
+    monkeypatch.setattr(packs, "ROLE_FILES", 3)
+    after = compact(folder, PHASE, finished(folder, PHASE, RIGHT))
+    assert overlays_of(folder, after)[4] == b"overlay of 4 by late"
+    packed = {path: path.stat().st_ino for path in (folder.root / "overlays" / PHASE).iterdir()}
+    assert len(packed) == 3
+    assert before.items() <= packed.items()
+
+
+@pytest.mark.usefixtures("one_by_one")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize("step", ["write_packs", "write_merged"])
+def test_without_room_for_another_pack_files_stay_as_they_are(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, number: int, step: str
+) -> None:
+    done = all_units_done(folder)
+    held = overlays_of(folder, done)
+    owner: Any = packs if step == "write_packs" else compaction
+    real, calls = getattr(owner, step), []
+
+    def full(*arguments: Any) -> None:
+        calls.append(step)
+        if len(calls) > (1 if step == "write_packs" else 2):  # the records are written once before
+            raise OSError(number, os.strerror(number))
+        real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, step, full)
+        some = compact(folder, PHASE, done)
+    kinds = sorted(path.suffix for path in (folder.root / "overlays" / PHASE).iterdir())
+    assert kinds.count(".pack") == 1
+    assert kinds.count(".parquet") >= 2
+    assert finished(folder, PHASE, RIGHT) == some
+    assert overlays_of(folder, some) == held
+    monkeypatch.setattr(packs, "ROLE_FILES", 1)
+    assert overlays_of(folder, compact(folder, PHASE, some)) == held
+    assert not list(folder.root.rglob("*.parquet"))
+
+
 @pytest.mark.usefixtures("few")
-def test_a_kill_while_packing_loses_no_byte(tmp_path: Path) -> None:
+def test_a_disk_that_fails_otherwise_is_no_full_one(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    done = all_units_done(folder)
+    monkeypatch.setattr(packs, "_write", broken)
+    with pytest.raises(OSError, match="broken"):
+        compact(folder, PHASE, done)
+
+
+def test_rounds_are_large_enough_to_be_worth_recording() -> None:
+    small, large = packs.ROUND_BYTES // 100, packs.ROUND_BYTES
+    assert list(packs.rounds([])) == []
+    assert list(packs.rounds([small] * 30)) == [range(30)]
+    assert list(packs.rounds([large] * 20)) == [range(8), range(8, 16), range(16, 20)]
+
+
+@pytest.mark.parametrize("rounds", ["few", "one_by_one"])
+def test_a_kill_while_packing_loses_no_byte(
+    tmp_path: Path, request: pytest.FixtureRequest, rounds: str
+) -> None:
+    request.getfixturevalue(rounds)
+
     def work(folder: RunFolder) -> None:
         compact(folder, PHASE, finished(folder, PHASE, RIGHT))
 

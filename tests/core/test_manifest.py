@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.core.layout import RunFolder
 from curate.core.manifest import (
+    GROUPS,
     SHARD_BYTES,
     IngestUnit,
+    InputSpec,
     Manifest,
     Shard,
     SourceFile,
@@ -18,6 +24,8 @@ from curate.core.manifest import (
     row_of,
     shard_of,
 )
+from curate.core.plan import digest
+from curate.planning.fingerprints import corpus_fingerprint, unit_fingerprints
 from curate.planning.preview import uncut
 
 FILES = (
@@ -96,3 +104,18 @@ def test_the_plan_names_what_cannot_be_cut() -> None:
         ("rows", 5 * SHARD_BYTES),
         ("lines.gz", 3 * SHARD_BYTES),
     ]
+
+
+def test_a_run_of_shards_is_never_taken_for_the_shard_of_its_number() -> None:
+    """An older folder has exchange files by shard; of 501 equal shards nearly every run is one shard, of another number."""
+    plan: Any = SimpleNamespace(inputs=(InputSpec(None, ("*.parquet",), None, None, {}, {}, "fail"),))
+    phase: Any = SimpleNamespace(kind="exchange", corpus=True, fingerprint="rows")
+    for count in (GROUPS, GROUPS + 1):
+        manifest = Manifest(FILES[:1], tuple(Shard(n, (0,), (n, n + 1), n, 1, 7) for n in range(count)), ())
+        corpus = corpus_fingerprint(plan, manifest)
+        older = [digest("rows", corpus, shard) for shard in range(count)]
+        found = unit_fingerprints(plan, manifest, phase, RunFolder(Path("/nowhere")))
+        assert found is not None
+        same = [unit for unit, fingerprint in found.items() if fingerprint in older]
+        assert same == [u for u, group in enumerate(manifest.groups) if group == range(u, u + 1)]
+        assert (len(same) == count) == (count <= GROUPS)

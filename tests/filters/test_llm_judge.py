@@ -203,6 +203,43 @@ def test_what_was_answered_before_the_server_died_is_not_asked_again(tmp_path: P
         assert lists(other, texts)["score"] == [5.0] * 10
 
 
+def test_one_bad_answer_counts_once_however_often_it_is_met(tmp_path: Path) -> None:
+    """In a thousand copies of a text, and batch after batch from the cache; a rerun meets the limit where the run did."""
+    said = lambda request, _: "no" if "bad" in request["messages"][0]["content"] else "Score: 1"  # noqa: E731
+    with LlmServer(said) as server:
+        step = judge(server, tmp_path, max_invalid_frac=0.3)
+        for _ in range(20):
+            assert lists(step, ["bad"] * 50 + ["a", "b", "c"])["score"] == [None] * 50 + [1.0] * 3
+        assert (step._share.invalid, step._share.answered) == (1, 4)
+        assert step.finish()["invalid"] == 1000
+        for _ in range(2):
+            many = judge(server, tmp_path, max_invalid_frac=0.3)
+            for _ in range(2):  # a unit that is tried again in the process stops again
+                with pytest.raises(CurateError, match="R313"):
+                    many.annotate(batch_of([f"bad {n}" for n in range(40)]))
+
+
+def test_a_key_is_not_in_the_error_of_too_many_refusals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY_FOR_TEST", "sesame")
+    for reply in (Reply(status=400, body=b"no model for the key sesame"), "I am asked by sesame"):
+        with LlmServer([reply]) as server:
+            step = judge(server, tmp_path, max_invalid_frac=0, how={"api_key_env": "KEY_FOR_TEST"})
+            with pytest.raises(CurateError, match=r"R313.*\*\*\*") as caught:
+                step.annotate(batch_of(["x"]))
+        assert "sesame" not in str(caught.value)
+
+
+def test_half_a_character_in_an_answer_ends_nothing(tmp_path: Path) -> None:
+    for form, answer in (("json", r'{"reason": "so \ud83d", "score": 3}'), ("line", "so \ud83d\nScore: 3")):
+        with LlmServer([answer]) as server:
+            found = lists(judge(server, tmp_path / form, answer=form), ["x"])
+        assert (found["score"], found["reason"]) == ([3.0], ["so \ufffd"])
+    with LlmServer(["what \ud83d"]) as server, pytest.raises(CurateError, match="was: what \ufffd"):
+        judge(server, tmp_path / "none", max_invalid_frac=0).annotate(batch_of(["x"]))
+
+
 def test_a_missing_key_is_found_before_work_starts(tmp_path: Path) -> None:
     options = {"model": "m", "server": {"base_url": "http://127.0.0.1:1", "api_key_env": "NOT_SET_AT_ALL"}}
     step = LlmJudge(LlmJudgeConfig.model_validate(json.loads(json.dumps(options))))

@@ -267,6 +267,24 @@ def test_what_cannot_be_fetched_by_name_says_how_at_its_line(folder: Path, tmp_p
     assert result.exception.problems[0].position.line == 3
 
 
+@pytest.mark.parametrize(("name", "code"), [("lid.176.bin", "E505"), ("lid.177.bin", "C207")])
+def test_a_model_of_a_config_that_is_damaged_or_unknown_is_told_at_its_line(
+    folder: Path, model: LidModel, tmp_path: Path, name: str, code: str
+) -> None:
+    folder.mkdir()
+    (folder / "lid.176.bin").write_bytes(b"junk")
+    config = tmp_path / "job.yaml"
+    steps = [f"  - {{use: lid.fasttext, as: s{n}, model: {m}}}\n" for n, m in enumerate(("tiny", name))]
+    config.write_text(f"input: {{path: none.jsonl}}\nsteps:\n{''.join(steps)}")
+    result = run("pull", str(config))
+    assert code_of(result) == code
+    assert (folder / "tiny.bin").read_bytes() == CONTENT  # what can be fetched is
+    assert isinstance(result.exception, CurateError)
+    (problem,) = result.exception.problems
+    assert problem.position is not None
+    assert problem.position.line == 4
+
+
 def test_names_are_checked_before_anything_is_fetched(folder: Path, model: LidModel) -> None:
     result = run("pull", "tiny", "tinny")
     assert code_of(result) == "C207"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,10 @@ from curate.config.load import load_source
 from curate.config.yaml_source import parse
 from curate.core.errors import CurateError
 from curate.core.layout import RunFolder
-from curate.executors.slurm.advance import chunks
+from curate.core.plan import Phase
+from curate.executors.slurm.advance import chunks, needs_of, span
 from curate.executors.slurm.script import Place, advance_script, array_script
-from curate.executors.slurm.state import job_name
+from curate.executors.slurm.state import Estimate, Settings, forget_submission, job_name, write_settings
 
 PLACE = Place("/runs/my 5% web", "/my work", "web", "web.0123456789", "/runs/my 5% web")
 
@@ -33,6 +35,21 @@ def options(script: str) -> list[str]:
 
 def array(section: SlurmJobs, needs: dict[str, float] | None = None) -> list[str]:
     return options(array_script(PLACE, section, "pass1", needs or {}, "pass1-0.json", 0, 3))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "workers", "expected"),
+    [([6, 2, 4], 1, 12), ([6, 2, 4], 2, 6), ([9, 2, 1], 2, 9), ([6, 2, 4], 8, 6)],
+)
+def test_workers_share_the_units_of_a_task(sizes: list[int], workers: int, expected: float) -> None:
+    assert span(sizes, workers) == expected
+
+
+@pytest.mark.parametrize(("warning", "minutes"), [(None, 10 + 12), (600, 10 + 20)])
+def test_the_time_limit_has_room_for_the_warning(warning: int | None, minutes: int) -> None:
+    phase = Phase("all.write", "write", "", resources={})
+    needs = needs_of(phase, jobs(warning=warning), Estimate(300.0, 0.0, 50.0, 1), 0.5)
+    assert needs["minutes"] == minutes
 
 
 @pytest.mark.parametrize(
@@ -132,6 +149,22 @@ def test_jobs_of_a_run_have_one_name_whatever_its_folder_is_called(tmp_path: Pat
     }
     assert len(names) == 1
     assert re.fullmatch(r"web_x_y\.[0-9a-f]{10}", names.pop())
+
+
+def test_the_name_of_jobs_stays_what_it_was_when_they_were_submitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "web")
+    name = job_name(folder)
+    write_settings(folder, Settings(Slurm(), 0, None))
+    shutil.copytree(folder.root, tmp_path / "copy" / "web")
+    monkeypatch.setattr(os.path, "realpath", lambda path: f"/export{path}")  # as another node mounts it
+    assert job_name(folder) == name
+    write_settings(folder, Settings(Slurm(), 1, None))
+    assert job_name(folder) == name
+    assert job_name(RunFolder(tmp_path / "copy" / "web")) != name
+    forget_submission(folder)
+    assert job_name(folder) != name
 
 
 def test_a_section_goes_over_what_is_common() -> None:

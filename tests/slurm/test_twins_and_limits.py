@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from curate.config.execution import Slurm
 from curate.core.commit import read_done
-from curate.core.errors import error
+from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Plan
-from curate.executors.slurm import element, lives
+from curate.executors.slurm import client, element, follow, lives, state
 from curate.executors.slurm.state import write_tasks
 from curate.kernels import kernel_environment
 from curate.running.run import close_phase
@@ -118,10 +119,124 @@ def test_what_a_late_twin_does_changes_nothing(place: Place, monkeypatch: pytest
     tasks = write_tasks(folder, "pass1", [[4]])
     lost = error("R303", "FileNotFoundError: what it was writing was swept away")
     write_back = element._fail(folder, tasks, "pass1", 0, lost)
-    assert (write_back, list((folder.root / "slurm/failed").iterdir())) == (1, [])
+    assert (write_back, list((folder.root / "slurm/failed").iterdir())) == (0, [])
+    assert element._fail(folder, "pass1-gone.json", "pass1", 0, lost) == 1
     assert not (place / "cancelled").exists()
     assert element.ended(folder.root, tasks, 0, 137, False) == 0  # nothing of it is left to do
     assert element.ended(folder.root, "pass1-gone.json", 0, 137, False) == 1
+
+
+@pytest.fixture
+def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[RunFolder, str]:
+    """A task of a unit that is pending, in a run folder that has no more than that, and its element."""
+    folder = RunFolder(tmp_path)
+    state.write_settings(folder, state.Settings(Slurm(), 3, None))
+    name = write_tasks(folder, "pass1", [[0]])
+    for variable, value in {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0"}.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(element, "_PAUSE", 0.0)
+    monkeypatch.setattr(element, "_REQUEUED", 0.0)
+    monkeypatch.setattr(lives, "units_left", lambda *given: 1)
+    monkeypatch.setattr(client, "cancel_waiting", lambda name: None)
+    monkeypatch.setattr(client, "restarts", lambda element: 0)
+    return folder, name
+
+
+def test_a_task_waits_for_a_controller_to_go_back_to_the_queue(
+    task: tuple[RunFolder, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, name = task
+    silent, asked = error("E522", "the scheduler does not answer: connect failure", help="x"), []
+
+    def requeue(element: str) -> None:
+        asked.append(element)
+        if len(asked) < 3:
+            raise silent
+
+    monkeypatch.setattr(client, "requeue", requeue)
+    assert element.ended(folder.root, name, 0, 137, False) == 1
+    assert (asked, state.read_failures(folder)) == (["7_0"] * 3, [])
+    monkeypatch.setattr(element, "_RESTART", 0.0)
+    asked.clear()
+    assert element.ended(folder.root, name, 0, 137, False) == 1
+    assert [p["code"] for p in state.read_failures(folder)] == ["E522"]
+
+
+def test_a_failure_is_noted_where_its_task_cannot_be_looked_at(
+    task: tuple[RunFolder, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*given: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    folder, name = task
+    monkeypatch.setattr(lives, "units_left", unreadable)
+    assert element._fail(folder, name, "pass1", 0, error("R303", "Fault: of a step")) == 1
+    assert [p["message"] for p in state.read_failures(folder)] == ["Fault: of a step"]
+
+
+def test_whatever_stops_the_job_between_phases_is_noted(
+    task: tuple[RunFolder, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*given: object) -> str:
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr(element, "_go_on", faulty)
+    assert element._advance(task[0].root, "pass1", False) == 1
+    with pytest.raises(CurateError, match="ZeroDivisionError: a fault of ours"):
+        raise follow.why_ended(task[0])
+
+
+def test_who_joins_may_change_what_later_jobs_ask_for(place: Place) -> None:
+    place.curate("run", "job.yaml", "--on", "slurm", "--tasks", "4").succeeded()
+    folder = RunFolder(place / "runs/job")
+    arrays = [array.job for array in state.read_submission(folder).arrays]
+    shown = "".join(f"echo '{job}|0|RUNNING|None|n1'\n" for job in arrays)
+    shown += f"echo '{state.read_submission(folder).advance}|N/A|PENDING|Dependency|'\n"
+    (place.root.parent / "bin/squeue").write_text(f"#!/bin/bash\n{shown}")
+    name, before = state.job_name(folder), state.read_submission(folder)
+    place.config(CONFIG + "execution: {retries: 7, slurm: {cpu: {time: 9:00:00}}}\n")
+    place.curate("run", "job.yaml", "--on", "slurm").succeeded()
+    settings = state.read_settings(folder)
+    assert (settings.retries, settings.tasks, settings.slurm.section("cpu").time) == (7, 4, "9:00:00")
+    assert (state.job_name(folder), state.read_submission(folder)) == (name, before)
+
+
+def test_what_takes_milliseconds_needs_no_folder_of_the_nodes(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.config(CONFIG + "execution: {local_tmp: /not/on/this/machine}\n")
+    place.curate("run", "job.yaml", "--on", "slurm").succeeded()
+    for name, value in kernel_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(place.root)
+    folder = RunFolder(place / "runs/job")
+    worker = Worker(folder.root, scratch=place.root)
+    try:
+        worker.run("pass1", range(9), 0, lambda *_: None)
+    finally:
+        worker.close()
+    again = place.curate("run", "job.yaml", "--on", "slurm")
+    again.succeeded()  # counting is done here, and what follows is submitted
+    assert "phase all.exchange" in again.err or "phase all.write" in again.err
+
+
+def test_a_run_may_end_between_two_looks_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(tmp_path)
+    state.write_submission(folder, state.Submission("pass1", "pass1-0.json", (), "7"))
+    path = tmp_path / "slurm/submission.json"
+    read = Path.read_text
+
+    def ended_before(read_now: Path, encoding: str) -> str:
+        read_now.unlink()
+        return read(read_now, encoding)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_text", ended_before)
+        assert state.read_submission(folder) is None
+    path.write_text("{")
+    with pytest.raises(CurateError) as caught:
+        state.read_submission(folder)
+    assert caught.value.problems[0].code == "R306"
 
 
 def test_lives_that_ended_unheard_are_counted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

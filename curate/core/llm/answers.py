@@ -1,10 +1,11 @@
-"""Answers of a model on disk: what was answered once is never asked again, by whomever.
+"""Answers of a model on disk: what was answered before a process begins, by whomever, it does not ask again.
 
     <folder>/<attempt>.jsonl    a line for each answer: {"key": 32 hex digits, "text", "finish", "prompt_tokens", …}
 
 The key is a digest of the whole request (model, prompt with the document in it, parameters, seed) and of what the server is
 known by (`Server.identity`). Each process appends to a file of its own, so any number of them share a folder; all files
-are read when a process begins. A line that a kill cut off is not used, and its file is never written to again.
+are read when a process begins: two that work at the same time may ask the same once each, and afterwards the first
+answer by file name counts for all. A line that a kill cut off is not used, and its file is never written to again.
 
 Memory: about 200 bytes for each answer of the folder; the texts stay on disk.
 """
@@ -28,7 +29,8 @@ _DIGITS: Final = 32
 
 class Answer(NamedTuple):
     """What a server said. text: null if it refused the request, whose reason is `refusal`. finish: `stop`, `length` …
-    tokens: of prompt and answer as the server counts them, 0 if it does not. cached: it came from disk.
+    tokens: of prompt and answer as the server counts them, 0 if it does not. cached: it came from disk. again: this process
+    has been given the answer to an equal request before.
     """
 
     text: str | None
@@ -37,12 +39,19 @@ class Answer(NamedTuple):
     completion_tokens: int = 0
     refusal: str = ""
     cached: bool = False
+    again: bool = False
 
 
 class _Place(NamedTuple):
     file: Path
     offset: int
     length: int
+
+
+def whole(text: str) -> str:
+    """A model's text without halves of characters, which no column can hold: JSON may name one (`"\\ud83d"`), and an answer
+    that is cut to pieces leaves some. Two halves that belong together are their character; one alone is U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def request_key(body: Mapping[str, Any], server: str) -> str:
@@ -119,7 +128,7 @@ class AnswerCache:
         """Appends an answer; it outlives the process from here on."""
         assert self._file is not None
         record = {"key": key, **answer._asdict()}
-        del record["cached"], record["refusal"]
+        del record["cached"], record["again"], record["refusal"]
         line = json.dumps(record, ensure_ascii=True).encode() + b"\n"
         offset, done = self._file.tell(), 0
         try:

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from curate.core.batch import DocBatch
 from curate.core.errors import CurateError, error
-from curate.core.llm.answers import Answer
+from curate.core.llm.answers import Answer, whole
 from curate.core.llm.client import Client
 from curate.core.llm.server import Sampling
 from curate.core.llm.share import InvalidShare
@@ -62,6 +62,7 @@ class AskingStep(Annotator[C]):
         self.counts: Counter[str] = Counter()
         self._client: Client | None = None
         self._share = InvalidShare(config.max_invalid_frac)
+        self._exceeded = False
 
     @property
     def client(self) -> Client:
@@ -100,12 +101,19 @@ class AskingStep(Annotator[C]):
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]: ...
 
     def count(self, answer: Answer, *, valid: bool) -> None:
-        """Of every answer, whether it is what was asked for. R313 if too many are not."""
-        if self._share.exceeded(valid=valid):
+        """Of every answer, whether it is what was asked for. R313 if too many are not.
+
+        The answer to a request counts once, however many equal texts ask for it and however often it is met: one bad answer
+        is no evidence of many.
+        """
+        if not answer.again:
+            self._exceeded = self._share.exceeded(valid=valid)
+        if self._exceeded and not valid:
             raise self._too_many(answer)
 
     def _too_many(self, answer: Answer) -> CurateError:
-        said = answer.refusal or " ".join((answer.text or "").split()) or "(nothing)"
+        text = self.client.hidden(whole(answer.text or ""))
+        said = answer.refusal or " ".join(text.split()) or "(nothing)"
         said = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
         how = "was refused" if answer.text is None else "was cut off" if answer.finish == "length" else "was"
         return error(

@@ -58,11 +58,13 @@ class Client:
         self._tls: Any = httpx.create_ssl_context() if self._address.startswith("https:") else False
         self._cache = AnswerCache(cache) if cache is not None else None
         self._counts: Counter[str] = Counter()
+        #: Keys of answers that were passed on, about 100 bytes each.
+        self._seen: set[bytes] = set()
         self._turn = Lock()
 
     def ask(self, requests: Sequence[Mapping[str, Any]], seen: Seen | None = None) -> list[Answer]:
         """An answer to each request. seen: called with the number of a request and its answer when it has come; what it
-        raises ends the work.
+        raises ends the work. Whether an equal request had its answer before, in this call or an earlier one, is `again`.
 
         E530 if the server gives no answer, E531 if it refuses.
         """
@@ -77,8 +79,13 @@ class Client:
         answers = self._cache.find(numbers) if self._cache is not None else {}
 
         def found(key: str, answer: Answer) -> None:
-            for number in numbers[key] if seen is not None else ():
-                seen(number, answer)  # type: ignore[misc]  # it is not None here
+            if seen is None:
+                return
+            for number in numbers[key]:
+                digest = bytes.fromhex(key)
+                again = digest in self._seen
+                self._seen.add(digest)
+                seen(number, answer._replace(again=again))
 
         for key, answer in answers.items():
             self._count(answer)
@@ -164,9 +171,9 @@ class Client:
             try:
                 return await self._try(http, body, max(0.001, min(self.server.timeout, last - loop.time())))
             except LastingError as fault:
-                raise self._error("E531", f"refuses: {self._hidden(fault)}") from None
+                raise self._error("E531", f"refuses: {self.hidden(str(fault))}") from None
             except PassingError as fault:
-                what, wait = self._hidden(fault), fault.wait
+                what, wait = self.hidden(str(fault)), fault.wait
             if tries > self.server.retries:
                 raise self._error("E530", f"gave no answer in {_times(tries)}: {what}")
             pause = min(_LONGEST_PAUSE, self.server.backoff * 2 ** min(tries - 1, 30))
@@ -196,7 +203,7 @@ class Client:
             raise LastingError(f"that is no address: {cause}") from cause
         except httpx.HTTPError as cause:
             raise PassingError(f"{type(cause).__name__}: {cause}".rstrip(": ")) from cause
-        return reply(response.status_code, bytes(data), response.headers.get("retry-after"))
+        return reply(response.status_code, bytes(data), response.headers.get("retry-after"), self.hidden)
 
     def _count(self, answer: Answer) -> None:
         counts = self._counts
@@ -210,9 +217,8 @@ class Client:
             counts["prompt_tokens"] += answer.prompt_tokens
             counts["completion_tokens"] += answer.completion_tokens
 
-    def _hidden(self, fault: Exception) -> str:
-        """A fault's words; a server that echoes its key does not get it into our logs."""
-        text = str(fault)
+    def hidden(self, text: str) -> str:
+        """A text without the server's key: a server that echoes it does not get it into our logs and errors."""
         return text if self._key is None else text.replace(self._key, "***")
 
     def _error(self, code: str, what: str) -> CurateError:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -36,14 +37,19 @@ class LastingError(Exception):
     """A fault that asking again will not mend."""
 
 
-def reply(status: int, body: bytes, retry_after: str | None = None) -> Answer:
-    """The answer that a response holds. PassingError or LastingError if it holds none."""
+def reply(
+    status: int, body: bytes, retry_after: str | None = None, hide: Callable[[str], str] = str
+) -> Answer:
+    """The answer that a response holds. PassingError or LastingError if it holds none.
+
+    hide: takes secrets out of what a refusal or an error repeats; an answer stays as it is.
+    """
     if status in REFUSED:
-        return Answer(None, refusal=f"{status}: {words(body)}")
+        return Answer(None, refusal=f"{status}: {words(body, hide)}")
     if status in PASSING or status >= 500:
-        raise PassingError(f"{status}: {words(body)}", _seconds(retry_after))
+        raise PassingError(f"{status}: {words(body, hide)}", _seconds(retry_after))
     if status != 200:
-        raise LastingError(f"{status}: {words(body)}")
+        raise LastingError(f"{status}: {words(body, hide)}")
     try:
         found = json.loads(body)
         choice = found["choices"][0]
@@ -58,17 +64,20 @@ def reply(status: int, body: bytes, retry_after: str | None = None) -> Answer:
             _count(usage.get("completion_tokens")),
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as cause:
-        raise PassingError(f"what came is no chat completion: {words(body)}") from cause
+        raise PassingError(f"what came is no chat completion: {words(body, hide)}") from cause
 
 
-def words(body: bytes) -> str:
-    """What a server says, in one short line: the message of its error, else the beginning of what came."""
-    text = body[: 1 << 16].decode("utf-8", "replace")
+def words(body: bytes, hide: Callable[[str], str] = str) -> str:
+    """What a server says, in one short line: the message of its error, else the beginning of what came.
+
+    hide: takes secrets out before anything is cut, as half of one would not be found.
+    """
+    text = hide(body.decode("utf-8", "replace"))[: 1 << 16]
     try:
         found: Any = json.loads(text)
         while isinstance(found, dict):
             found = found.get("error") or found.get("message") or found.get("detail") or str(found)
-        text = str(found)
+        text = hide(str(found))  # in JSON it may have been written with escapes
     except (ValueError, RecursionError):
         pass
     line = re.sub(r"\s+", " ", "".join(c if c.isprintable() else " " for c in text)).strip()

@@ -10,6 +10,7 @@ server is never in a config, only the name of the environment variable that hold
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -20,6 +21,9 @@ from curate.core.stage import StageConfig
 
 #: A seed is counted up from by the sample's number; servers take 32 bits.
 _MOST_SEED: Final = 2**31 - 1_000
+
+_NO_CREDENTIALS: Final = "an address has no name or password in it, as it stands in plans and errors"
+_KEY_HELP: Final = "give the server's key by `api_key_env`, and the address without what stands before the @"
 
 
 class Server(BaseModel):
@@ -66,13 +70,21 @@ class Server(BaseModel):
     def _is_address(cls, value: str) -> str:
         if not value.startswith(("http://", "https://", "$")):
             raise ValueError("it begins with http://, https:// or $")
+        if _has_credentials(value):
+            raise ValueError(_NO_CREDENTIALS)
         return value
 
     def address(self) -> str:
-        """The base address without a slash at its end; C109 if it comes from a variable that is not set."""
+        """The base address without a slash at its end.
+
+        If it comes from a variable: C109 if that is not set, C102 if there is a password in it.
+        """
         value = self.base_url
         if value.startswith("$"):
-            value = _variable(value[1:].strip("{}"), "the server's address")
+            name = value[1:].strip("{}")
+            value = _variable(name, "the server's address")
+            if _has_credentials(value):
+                raise error("C102", f"the environment variable {name}: {_NO_CREDENTIALS}", help=_KEY_HELP)
         return value.rstrip("/")
 
     @property
@@ -83,6 +95,11 @@ class Server(BaseModel):
     def key(self) -> str | None:
         """The server's key; C109 if its variable is not set."""
         return None if self.api_key_env is None else _variable(self.api_key_env, "the server's key")
+
+
+def _has_credentials(address: str) -> bool:
+    """Whether there is a name or password before the host. The plan, errors and logs show addresses."""
+    return "@" in re.split(r"[/?#]", address.partition("://")[2], maxsplit=1)[0]
 
 
 def _variable(name: str, what: str) -> str:

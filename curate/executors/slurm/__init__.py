@@ -10,7 +10,7 @@
 So each phase is planned when the one before it has ended, from its done-files: the number of units may depend on earlier
 output, and the machine that submitted may go away. What stands in the run folder beside the usual (`layout`):
 
-    slurm/settings.json            the config's execution section, interpreter and number of tasks, for the advance jobs
+    slurm/settings.json            the jobs' name; the config's execution section and number of tasks, for advance jobs
     slurm/<phase>-<token>.json     {"phase": name, "tasks": [[unit, …], …]}, written before its array is submitted
     slurm/submission.json          the phase at work: its tasks' file, its array jobs, its advance job
     slurm/<phase>.sh               the batch script, as it was submitted

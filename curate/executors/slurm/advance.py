@@ -7,11 +7,13 @@ from __future__ import annotations
 import math
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, Literal
 
-from curate.config.execution import SlurmJobs
+from curate.config.execution import WARNING, SlurmJobs
 from curate.core.commit import write_atomically
 from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
@@ -98,8 +100,8 @@ def _missing(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) ->
 
 
 def _do_here(folder: RunFolder, phase: Phase, pending: Mapping[int, int]) -> None:
-    """Do units that take milliseconds in this process."""
-    worker = Worker(folder.root)
+    """Do units that take milliseconds in this process; where a run is submitted there may be no `local_tmp`."""
+    worker = Worker(folder.root, scratch=Path(tempfile.gettempdir()))
     try:
         worker.run(phase.name, sorted(pending), 0, lambda *_: None)
     finally:
@@ -139,7 +141,8 @@ def _submit_tasks(
     tasks = pack(work.pending, number)
     name = write_tasks(folder, phase.name, tasks)
     at = Place(str(folder.root), os.getcwd(), plan.name, job_name(folder), str(folder.beside))
-    longest = max(sum(work.pending[unit] for unit in task) for task in tasks)
+    workers = workers_of(jobs, phase.resources)
+    longest = max(span([work.pending[unit] for unit in task], workers) for task in tasks)
     needs = needs_of(phase, jobs, settings.estimates.get(phase.name), longest / max(1, work.size))
     (folder.logs / "slurm").mkdir(parents=True, exist_ok=True)
     arrays: list[Array] = []
@@ -158,17 +161,22 @@ def _submit_tasks(
     return Submission(phase.name, name, tuple(arrays), job)
 
 
-def needs_of(phase: Phase, jobs: SlurmJobs, estimate: Estimate | None, share: float) -> dict[str, float]:
-    """What a task asks for beside what the config says. share: of the phase's bytes that its longest task has.
+def span(sizes: Sequence[int], workers: int) -> float:
+    """How long a task takes, in bytes that one process works through, if its workers share its units."""
+    return max(*sizes, sum(sizes) / workers)
 
-    Time is three times what the task should take, on CPUs less well fed than the one measured, and ten minutes. Only passes
-    have several threads, and GPUs do not get faster by them.
+
+def needs_of(phase: Phase, jobs: SlurmJobs, estimate: Estimate | None, share: float) -> dict[str, float]:
+    """What a task asks for beside what the config says. share: of the phase's bytes that a worker of its longest task has.
+
+    Time is three times what the task should take, on CPUs less well fed than the one measured, ten minutes, and as long as a
+    task is warned before the limit. Only passes have several threads, and GPUs do not get faster by them.
     """
     needs = dict(phase.resources)
     if estimate is not None:
         threads = (jobs.cpus or 1) if phase.kind == "pass" else 1
         seconds = estimate.start + share * (estimate.gpu + estimate.cpu / threads)
-        needs["minutes"] = 10 + math.ceil(3 * seconds / 60)
+        needs["minutes"] = 10 + math.ceil((3 * seconds + (jobs.warning or WARNING)) / 60)
         needs["peak_bytes"] = estimate.memory
     return needs
 

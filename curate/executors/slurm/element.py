@@ -31,7 +31,7 @@ LATER: Final = 75
 _REQUEUED: Final = 600
 #: Seconds for which the job between phases waits for the run's lock, which `curate run` holds while it submits.
 _LOCK: Final = 120
-#: Seconds for which the job between phases waits for a controller that does not answer, and between two tries.
+#: Seconds for which a controller that does not answer is waited for, and between two tries.
 _RESTART, _PAUSE = 600.0, 10.0
 
 
@@ -86,7 +86,7 @@ def _work(
         os.environ[name] = str(threads)
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
-    from curate.core.errors import CurateError, error, system_error
+    from curate.core.errors import CurateError, system_error
     from curate.core.layout import RunFolder
     from curate.executors.slurm.state import read_tasks
 
@@ -110,15 +110,22 @@ def _work(
     except OSError as cause:
         failure = system_error(cause)
     except Exception as cause:  # noqa: BLE001  # whatever a step raises is noted with its trace, never lost
-        traceback.print_exc()
-        help = "`curate logs --failed` shows the trace; finished units are kept, run again to continue"
-        failure = error("R303", f"{type(cause).__name__}: {cause}", help=help, phase=phase, node=node)
+        failure = _unforeseen(cause, phase, node)
     else:
         if left:
             return LATER
         _say(f"done, {_cpu_seconds():.2f} s of CPU")
         return 0
     return _fail(folder, tasks, phase, task, failure)
+
+
+def _unforeseen(cause: Exception, phase: str, node: str) -> CurateError:
+    """R303 for what nobody thought of; its trace goes to the log."""
+    from curate.core.errors import error
+
+    traceback.print_exception(cause)
+    help = "`curate logs --failed` shows the trace; finished units are kept, run again to continue"
+    return error("R303", f"{type(cause).__name__}: {cause}", help=help, phase=phase, node=node)
 
 
 def _alone(
@@ -215,7 +222,8 @@ def _scratch(root: Place, given: Path) -> Path:
 def _fail(folder: RunFolder, tasks: str, phase: str, task: int, failure: CurateError) -> int:
     """Note why a task failed, in the run folder and in the log, and cancel what has not begun.
 
-    A twin of a node that was given up fails too, when others have done its work and tidied up: that stops nobody.
+    A twin of a node that was given up fails too, when others have done its work and tidied up: that stops nobody. Nor does
+    a fault after the last unit: 0, so that the next phase begins.
     """
     from curate.core.errors import CurateError
     from curate.diagnostics import render
@@ -224,11 +232,16 @@ def _fail(folder: RunFolder, tasks: str, phase: str, task: int, failure: CurateE
     from curate.executors.slurm.state import is_current, job_name, read_tasks, write_failure
 
     print(render(failure.problems), file=sys.stderr, flush=True)
-    if not is_current(folder, tasks) or not units_left(
-        folder.root, phase, read_tasks(folder, tasks)[1][task]
-    ):
+    if not is_current(folder, tasks):
         _say("others have done the work of this task")
         return 1
+    try:
+        left = units_left(folder.root, phase, read_tasks(folder, tasks)[1][task])
+    except (CurateError, OSError):  # what cannot be looked at, as on a disk that fails, counts as not done
+        left = 1
+    if not left:
+        _say("every unit of this task is done")
+        return 0
     with suppress(OSError):  # on a full disk there is no note, and the task has failed all the same
         write_failure(folder, phase, task, failure)
     with suppress(CurateError):  # without scancel, as in a container: tasks see the note when they begin
@@ -240,7 +253,6 @@ def ended(root: Place, tasks: str, task: int, status: int, late: bool) -> int:
     """Back to the queue, or a failure in words. A task goes back as long as it gets units done, else `retries` times."""
     from curate.core.errors import CurateError, system_error
     from curate.core.layout import RunFolder
-    from curate.executors.slurm import client
     from curate.executors.slurm.lives import idle_ends, too_often, units_left
     from curate.executors.slurm.state import read_settings, read_tasks
 
@@ -258,12 +270,9 @@ def ended(root: Place, tasks: str, task: int, status: int, late: bool) -> int:
         idle = idle_ends(folder, phase, task, left, len(listed[task]))
         if idle > read_settings(folder).retries:
             return _fail(folder, tasks, phase, task, too_often(phase, task, listed[task][0], why, idle, late))
-        element = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-        if client.restarts(element) > int(os.environ.get("SLURM_RESTART_COUNT") or 0):
+        if not _requeue(f"{why}: {left} units go back to the queue"):
             _say(f"{why}; Slurm has started its twin already")
             return 1
-        _say(f"{why}: {left} units go back to the queue")
-        client.requeue(element)
     except CurateError as cause:
         _say(f"{why}, and it cannot go back to the queue")
         return _fail(folder, tasks, phase, task, cause)
@@ -273,6 +282,29 @@ def ended(root: Place, tasks: str, task: int, status: int, late: bool) -> int:
     # Slurm ends this process now; to go on would end the element, and what depends on it begin.
     time.sleep(_REQUEUED)
     return 1
+
+
+def _requeue(why: str) -> bool:
+    """Ask for this element to be sent back to the queue; False if Slurm has done so itself. A controller that is started
+    anew is waited for.
+    """
+    from curate.core.errors import CurateError
+    from curate.executors.slurm import client
+
+    element = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    until = time.monotonic() + _RESTART
+    while True:
+        try:
+            if client.restarts(element) > int(os.environ.get("SLURM_RESTART_COUNT") or 0):
+                return False
+            _say(why)
+            client.requeue(element)
+            return True
+        except CurateError as cause:
+            if cause.problems[0].code != "E522" or time.monotonic() > until:
+                raise
+            _say(cause.problems[0].message)
+        time.sleep(_PAUSE)
 
 
 def _killed(status: int) -> str:
@@ -314,12 +346,16 @@ def _advance(root: Place, phase: str, again: bool) -> int:
                 try:
                     _say(_go_on(folder, phase, again))
                     return 0
-                except (CurateError, OSError) as cause:
-                    failure = cause if isinstance(cause, CurateError) else system_error(cause)
-                    _say(render(failure.problems))
-                    if failure.problems[0].code != "E522" or time.monotonic() > patience:
-                        record_failure(folder, failure)
-                        return 1
+                except CurateError as cause:
+                    failure = cause
+                except OSError as cause:
+                    failure = system_error(cause)
+                except Exception as cause:  # noqa: BLE001  # noted with its trace: nobody looks at this job
+                    failure = _unforeseen(cause, phase, os.uname().nodename)
+                _say(render(failure.problems))
+                if failure.problems[0].code != "E522" or time.monotonic() > patience:
+                    record_failure(folder, failure)
+                    return 1
             time.sleep(_PAUSE)  # a controller that is started anew
         except CurateError as cause:  # in use by a `curate run` that submits or joins
             if time.monotonic() > until:

@@ -22,6 +22,7 @@ from curate.executors.slurm.state import (
     Submission,
     forget_failures,
     job_name,
+    read_settings,
     read_submission,
     write_settings,
     write_submission,
@@ -50,7 +51,7 @@ def run_on_slurm(request: Request, *, tasks: int | None, wait: bool) -> bool:
         session = _submit(session, request, tasks)
         queued = jobs_of(folder)
     else:
-        _join(session, request, queued)
+        _join(session, request, queued, tasks)
     if not queued and _is_done(folder):
         return True
     _tell(folder, queued)
@@ -89,9 +90,8 @@ def _ask_slurm(session: Session) -> None:
     for phase in plan.phases:
         section = section_of(phase)
         jobs = slurm.section(section)
-        share = _largest(session.compiled.manifest) * (
-            jobs.units_per_task or workers_of(jobs, phase.resources)
-        )
+        workers = workers_of(jobs, phase.resources)
+        share = _largest(session.compiled.manifest) * -(-(jobs.units_per_task or workers) // workers)
         needs = needs_of(phase, jobs, estimates.get(phase.name), min(1.0, share))
         script = array_script(at, jobs, phase.name, needs, "none.json", 0, 1)
         options = tuple(
@@ -166,8 +166,8 @@ def _submit(session: Session, request: Request, tasks: int | None) -> Session:
     return session
 
 
-def _join(session: Session, request: Request, queued: Sequence[client.Element]) -> None:
-    """R302 unless what is queued is this very plan."""
+def _join(session: Session, request: Request, queued: Sequence[client.Element], tasks: int | None) -> None:
+    """R302 unless what is queued is this very plan. What jobs ask for may be other than before: the next ones do."""
     folder = session.folder
     plan, manifest = session.compiled.plan, session.compiled.manifest
     same = folder.plan.exists() and (
@@ -183,6 +183,12 @@ def _join(session: Session, request: Request, queued: Sequence[client.Element]) 
         )
     try:
         with locked(folder):
+            if read_submission(folder) is None:  # the run has ended meanwhile
+                return
+            execution = session.loaded.config.execution
+            parts = tasks if tasks is not None else read_settings(folder).tasks
+            estimates = _estimates(plan, manifest)
+            write_settings(folder, Settings(execution.slurm, execution.retries, parts, estimates))
             _mend(session, folder)
     except CurateError as cause:
         if cause.problems[0].code != "R302":  # else the job between two phases is at work: nothing is to mend

@@ -12,6 +12,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,17 @@ def place(folder: RunFolder) -> Path:
 
 
 def job_name(folder: RunFolder) -> str:
-    """The name of all jobs of a run: like its folder's, and unlike any other folder's. `squeue` divides names at commas."""
+    """The name of all jobs of a run: like its folder's, and unlike any other folder's. `squeue` divides names at commas.
+
+    Once the run was submitted it is what the settings say: a path may be another one on each node (/home, /export/home). In
+    a copy of the folder they say nothing, or it would share its jobs with the original.
+    """
+    with suppress(
+        FileNotFoundError, ValueError, KeyError
+    ):  # a damaged file is written anew when it is submitted
+        noted = json.loads((place(folder) / "settings.json").read_text(encoding="utf-8"))["job"]
+        if noted["inode"] == place(folder).stat().st_ino:
+            return str(noted["name"])
     local = isinstance(folder.root, Path)
     root = (
         os.path.realpath(str(folder.root)) if local else str(folder.root)
@@ -89,7 +100,10 @@ def job_name(folder: RunFolder) -> str:
 
 
 def write_settings(folder: RunFolder, settings: Settings) -> None:
+    """Note the settings, and the name that the run's jobs have from now on; one that they have already stays."""
+    place(folder).mkdir(parents=True, exist_ok=True)
     raw = {
+        "job": {"name": job_name(folder), "inode": place(folder).stat().st_ino},
         "slurm": settings.slurm.model_dump(mode="json", exclude_none=True),
         "retries": settings.retries,
         "tasks": settings.tasks,
@@ -114,10 +128,10 @@ def write_submission(folder: RunFolder, submission: Submission) -> None:
 
 def read_submission(folder: RunFolder) -> Submission | None:
     """The last phase that was submitted, if any was."""
-    path = place(folder) / "submission.json"
-    if not path.exists():
+    try:
+        raw = _read(place(folder) / "submission.json", missing_ok=True)
+    except FileNotFoundError:  # or the run has just ended: another job removes it when it is done
         return None
-    raw = _read(path)
     return Submission(raw["phase"], raw["tasks"], tuple(Array(**a) for a in raw["arrays"]), raw["advance"])
 
 
@@ -156,10 +170,13 @@ def read_tasks(folder: RunFolder, name: str) -> tuple[str, list[list[int]]]:
     return raw["phase"], raw["tasks"]
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, *, missing_ok: bool = False) -> Any:
+    """R306 for a file that is damaged, or missing where one must be; with `missing_ok` FileNotFoundError goes on."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, FileNotFoundError) as cause:
+        if missing_ok and isinstance(cause, FileNotFoundError):
+            raise
         raise error(
             "R306",
             f"{path} is missing or damaged: {cause}",

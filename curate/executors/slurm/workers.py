@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from curate.core.errors import error
 from curate.core.layout import RunFolder
+from curate.core.manifest import Manifest
 from curate.core.objects import Place
+from curate.core.plan import Phase, Plan
 from curate.executors.gpus import Gpus
 from curate.executors.local import LocalExecutor
 from curate.executors.slurm.state import read_settings
 from curate.kernels import kernel_environment
-from curate.planning.fingerprints import pending_units
+from curate.planning.fingerprints import pending_units, unit_fingerprints
 from curate.running.saved_run import load_run
-from curate.running.task import unit_files
+from curate.running.task import ATTRIBUTES, unit_files
+
+#: Seconds between two looks at what this node does not see yet.
+_PAUSE: Final = 3.0
 
 
 class _Log:
@@ -53,7 +60,8 @@ def work_together(
     """
     plan, manifest = load_run(root)
     folder, phase = RunFolder(root), plan.phase(phase_name)
-    pending = pending_units(plan, manifest, phase, folder, units)
+    known = _fingerprints(plan, manifest, phase, folder)
+    pending = pending_units(plan, manifest, phase, folder, units, known)
     here = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     with LocalExecutor(
         root,
@@ -66,11 +74,22 @@ def work_together(
         stop=stop,
         logs=folder.logs / "slurm",
         label=f"{phase_name}.{here}-worker",
+        patience=ATTRIBUTES,
     ) as executor:
         executor.run(
             phase, [[unit] for unit in pending], _Log(), lambda unit: unit_files(manifest, phase, unit)
         )
-    return len(pending_units(plan, manifest, phase, folder, units))
+    return len(pending_units(plan, manifest, phase, folder, units, known))
+
+
+def _fingerprints(plan: Plan, manifest: Manifest, phase: Phase, folder: RunFolder) -> Mapping[int, str]:
+    """Of all units of the phase. What the job before this one wrote may come late to this node: R303 if it does not come."""
+    until = time.monotonic() + ATTRIBUTES
+    while (found := unit_fingerprints(plan, manifest, phase, folder)) is None:
+        if time.monotonic() > until:
+            raise error("R303", f"phase {phase.name} cannot start: its rows have not been counted yet")
+        time.sleep(_PAUSE)
+    return found
 
 
 def _devices(needed: int) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, Final
 
+from curate.core.llm.answers import whole
 from filters.ner.ground import Mention
 from filters.ner.teachers.prompt import Form
 from filters.ner.teachers.teacher import CUT_OFF, MALFORMED, OK, REPAIRED, Said
@@ -55,9 +56,10 @@ def read_answer(answer: str, form: Form, cut_off: bool) -> Said:
     text = without_wrapping(answer)
     if not text and _OPENS in answer:  # it never came to an answer
         return Said(None, CUT_OFF if cut_off else MALFORMED)
-    found, clean, complete = _tuples(text) if form == "tuples" else _json(text)
-    if found is None:
+    read, clean, complete = _tuples(text) if form == "tuples" else _json(text)
+    if read is None:
         return Said(None, MALFORMED)
+    found = [Mention(whole(mention.text), whole(mention.label)) for mention in read]
     if cut_off or not complete:
         return Said(found or None, CUT_OFF)
     return Said(found, OK if clean else REPAIRED)

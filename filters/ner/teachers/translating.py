@@ -4,7 +4,7 @@ In: a free label in English (`film studio`) and a language. Out: the prompt, the
 that language, or None.
 
 FiNERweb (arXiv 2512.13884) publishes its labels in English and translated into the language of the text; the wording here is
-ours. One label is asked about at a time, so an answer depends on label and language alone, and is asked for once.
+ours. One label is asked about at a time, so an answer depends on label and language alone, and serves every text.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from curate.core.languages import name
+from curate.core.llm.answers import whole
 from filters.ner.teachers.answer import mended, without_wrapping
 
 Form = Literal["text", "schema"]
@@ -55,6 +56,6 @@ def read_translation(answer: str, form: Form) -> str | None:
         found = mended(text[text.find("{") : text.rfind("}") + 1])
         value = found.get("translation") if isinstance(found, dict) else None
         text = value if isinstance(value, str) else ""
-    lines = text.strip().splitlines()
+    lines = whole(text).strip().splitlines()
     label = lines[0].strip().strip(_QUOTES).rstrip(".。").strip(_QUOTES).strip() if len(lines) == 1 else ""
     return label if len(label) <= MOST and any(c.isalpha() for c in label) else None

@@ -102,6 +102,33 @@ def test_a_variable_that_is_not_set_is_named() -> None:
         Server(base_url="localhost:8000")
 
 
+def test_an_address_with_a_password_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    for address in ("https://me:sesame@host/v1", "http://sesame@host", "https://:sesame@host?x"):
+        with pytest.raises(ValidationError, match="no name or password"):
+            Server(base_url=address)
+        monkeypatch.setenv("URL_FOR_TEST", address)
+        with pytest.raises(CurateError, match=r"C102.*URL_FOR_TEST") as caught:
+            Client(Server(base_url="$URL_FOR_TEST"))
+        assert "sesame" not in str(caught.value)
+    assert Server(base_url="http://host/me@here/v1").address() == "http://host/me@here/v1"
+
+
+@pytest.mark.parametrize("status", [400, 401, 500])
+def test_a_key_that_a_server_repeats_is_nowhere(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither as it is, nor in JSON's escapes, nor half of it where the words are cut off."""
+    key = "open/sesame-" + "k" * 40
+    monkeypatch.setenv("KEY_FOR_TEST", key)
+    escaped = json.dumps({"error": {"message": f"the key {key} is wrong"}}).replace("/", "\\/").encode()
+    for body in (f"the key {key} is wrong".encode(), escaped, ("x" * 280 + key).encode()):
+        with LlmServer([Reply(status=status, body=body)]) as server:
+            try:
+                said = ask(server, ["x"], api_key_env="KEY_FOR_TEST", retries=0)[0].refusal
+            except CurateError as fault:
+                said = str(fault)
+        assert "***" in said
+        assert "same" not in said
+
+
 def test_equal_requests_are_asked_once() -> None:
     with LlmServer(echo) as server:
         answers = ask(server, ["a", "b", "a"])

@@ -93,6 +93,16 @@ def test_a_run_stops_if_too_many_answers_are_none(tmp_path: Path) -> None:
         ask(tmp_path, ["I cannot"], texts, max_invalid_frac=0.2)
 
 
+def test_half_a_character_in_an_answer_ends_nothing(tmp_path: Path) -> None:
+    answer = (
+        r'{"entities": [{"text": "Ada \ud83d", "type": "\ud83d\ude00"}, {"text": "\udc00B", "type": "x"}]}'
+    )
+    wanted = [("Ada \ufffd", "\U0001f600"), ("\ufffdB", "x")]
+    for _ in range(2):  # the second is from the cache
+        rows, _, _ = ask(tmp_path, [answer], ["Ada"], answer="json")
+        assert strings(rows[0]) == wanted
+
+
 def test_options_that_do_not_fit(tmp_path: Path) -> None:
     for options, message in (
         ({"types": ["Person", "person"]}, "are the same type"),

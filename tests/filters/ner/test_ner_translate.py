@@ -93,6 +93,33 @@ def test_labels_are_in_the_language_of_the_text_and_the_free_ones_stay(tmp_path:
         translated(server.url, tmp_path, model="other", max_invalid_frac=0)
 
 
+def test_a_label_is_asked_about_once_in_a_process(tmp_path: Path) -> None:
+    """One label of three without a translation is one, however many batches have it."""
+    with LlmServer(german) as server:
+        rows, _, step = translated(server.url, tmp_path, max_invalid_frac=0.4)
+        record = pa.RecordBatch.from_pydict(
+            {
+                "doc": pa.array(range(4), pa.int64()),
+                "text": pa.array([text for text, _ in TEXTS], pa.string()),
+                "language": pa.array([language for _, language in TEXTS], pa.string()),
+                "ner__spans": pa.array(SPANS, pa.list_(MERGED_SPAN)),
+                "ner__nested_spans": pa.array(NESTED, pa.list_(MERGED_SPAN)),
+            }
+        )
+        for _ in range(400):
+            again = step.annotate(DocBatch(record, language="language"))
+        assert again["spans"].to_pylist() == [row["spans"] for row in rows]
+    assert len(server.requests) == 3
+    assert step.finish() == {"translated": 800, "invalid": 400}
+    assert (step._share.invalid, step._share.answered) == (1, 3)
+
+
+def test_half_a_character_in_an_answer_ends_nothing(tmp_path: Path) -> None:
+    with LlmServer([r'{"translation": "Stadt \ud83d"}']) as server:
+        rows, _, _ = translated(server.url, tmp_path, answer="schema")
+    assert [s["translation"] for s in rows[0]["spans"]] == ["Stadt \ufffd"] * 2
+
+
 def test_an_export_takes_the_translations(tmp_path: Path) -> None:
     with LlmServer(german) as server:
         rows, _, _ = translated(server.url, tmp_path)
@@ -140,6 +167,7 @@ def test_an_export_takes_the_translations(tmp_path: Path) -> None:
         ('```json\n{"translation": "شخص"}\n```', "schema", "شخص"),
         ("{'translation': 'Ort',}", "schema", "Ort"),
         ('{"translation": 3}', "schema", None),
+        (r'{"translation": "Stadt\ud83d"}', "schema", "Stadt\ufffd"),
         ("Stadt", "schema", None),
         ("Ort (Substantiv)\nDas ist", "text", None),
         ("x" * 81, "text", None),

@@ -15,6 +15,8 @@ from curate.core.batch import DocBatch
 from curate.core.errors import CurateError
 from curate.core.models import models_folder
 from curate.core.stage import Context
+from filters.encoders.encoder import checksum
+from filters.ner.names_encoder import WEIGHTS, Usem3Names, read_layers, write_layers
 from filters.ner.relevance_head import SHIPPED, head_path, read_ner_head, write_ner_head
 from filters.ner_relevance import NerRelevance, NerRelevanceConfig
 
@@ -97,6 +99,22 @@ def copied(tmp_path: Path) -> Path:
     for name in ("ner-usem3.safetensors", "ner-usem3.json"):
         shutil.copy(SHIPPED / name, tmp_path / name)
     return tmp_path / "ner-usem3.safetensors"
+
+
+def test_a_head_of_ones_own_brings_its_network(tmp_path: Path, step: NerRelevance) -> None:
+    """Another network beside a copy of the head: other figures of the tokens, other scores; and its card must be its own."""
+    path, own = copied(tmp_path), tmp_path / WEIGHTS.name
+    first, (weight, bias) = read_layers(WEIGHTS)
+    write_layers((first, (weight * 0.5, bias + 1)), own)
+    with pytest.raises(CurateError, match="E508"):
+        opened(tmp_path, head=str(path))
+    head = read_ner_head(path)
+    trained = head.card.encoder.model_copy(update={"checksum": checksum(Usem3Names(own).files())})
+    card = head.card.model_copy(update={"name": "mine", "encoder": trained})
+    mine = write_ner_head(card, head._embedding, head._surface, tmp_path, head._alone)
+    found = opened(tmp_path, head=str(mine)).annotate(batch([0, 1]))["score"].to_pylist()
+    shipped = step.annotate(batch([0, 1]))["score"].to_pylist()
+    assert found[1] > shipped[1] + 0.1  # every token is more of a name to it
 
 
 def test_a_head_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
