@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from curate.core.plan import Phase
 from curate.core.stage import Work
 from curate.executors.failures import unit_failure, worker_lost
 from curate.executors.gpus import Gpus
+from curate.executors.scratch import enter_scratch, leave_scratch
 
 #: Environment variables by which libraries are told how many threads they may use.
 THREAD_LIMITS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
@@ -114,8 +114,7 @@ class LocalExecutor:
     stop: asked before a unit is begun; once it says yes, units in hand are finished and the rest is left.
     label: begins the names of the workers' logs.
     share: what units that are fewer than workers may use more of; None: every unit has just `threads`.
-    scratch: a folder for the workers' scratch files, of this run alone. A killed worker leaves its files there, so it is
-    emptied at the start and removed at the end; the run's lock must be held.
+    scratch: a folder for scratch files of this run alone; the workers' are in one of this process (`executors.scratch`).
     patience: seconds for which workers wait for files of earlier phases, which another node wrote.
     """
 
@@ -142,7 +141,7 @@ class LocalExecutor:
         self._share = share
         self._retries = retries
         self._environment = dict(environment)
-        self._scratch = scratch
+        self._base = self._scratch = scratch
         self._gpus = gpus
         self._stop = stop
         self._label = label
@@ -153,16 +152,14 @@ class LocalExecutor:
         self._started = 0
 
     def __enter__(self) -> Self:
-        if self._scratch.exists():
-            shutil.rmtree(self._scratch)
-        self._scratch.mkdir(parents=True)
+        self._scratch = enter_scratch(self._base)
         return self
 
     def __exit__(self, *exception: object) -> None:
         for worker in list(self._processes):
             self._end(worker)
         self._selector.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)  # a cleaner of temporary files may have been first
+        leave_scratch(self._scratch)
 
     def run(
         self, phase: Phase, tasks: Sequence[Sequence[int]], listener: Listener, describe: Describe

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from curate.core.errors import CurateError, error, system_error
 from curate.core.layout import beside
 from curate.core.objects import as_place
+from curate.executors.scratch import enter_scratch, leave_scratch
 
 
 class UnitWorker:
@@ -74,11 +73,7 @@ class UnitWorker:
         pa.set_cpu_count(self._threads)
         pa.set_io_thread_count(max(1, self._threads))
         plan, _ = load_run(self._root)
-        base = run_scratch(plan.local_tmp, self._root)
-        base.mkdir(parents=True, exist_ok=True)
-        _remove_left(base)
-        self._scratch = base / f"{_processes()}{os.getpid()}"
-        self._scratch.mkdir(exist_ok=True)
+        self._scratch = enter_scratch(run_scratch(plan.local_tmp, self._root))
         self._worker = Worker(self._root, threads=self._threads, scratch=self._scratch)
         # One thread for all units: kernels keep caches by thread.
         self._pool = ThreadPoolExecutor(max_workers=1)
@@ -111,21 +106,4 @@ class UnitWorker:
         assert self._scratch is not None
         self._pool.shutdown()
         self._worker.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        base = self._scratch.parent
-        _remove_left(base)
-        with suppress(OSError):  # the others' files are still there
-            base.rmdir()
-
-
-def _processes() -> str:
-    """A prefix for what belongs to processes that are numbered together: those of one node, or of one container."""
-    return f"{os.uname().nodename}-{os.stat('/proc/self/ns/pid').st_ino}-"
-
-
-def _remove_left(base: Path) -> None:
-    """Remove what dead workers left; those of other nodes and containers look after their own."""
-    own = _processes()
-    for left in base.iterdir():
-        if left.name.startswith(own) and not Path("/proc", left.name.removeprefix(own)).exists():
-            shutil.rmtree(left, ignore_errors=True)  # another worker of the node may be at it too
+        leave_scratch(self._scratch)
