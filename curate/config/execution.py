@@ -35,7 +35,8 @@ class SlurmJobs(Entry):
     )
     memory: Size | None = Field(
         None,
-        description="Memory of a task; by default 1 GB and what the steps of the phase need, for each of its workers.",
+        description="Memory of a task; by default 1 GB and what the steps of the phase need, for each of its workers. "
+        "The job between two phases has one CPU's part of it, if that is more than it needs.",
     )
     cpus: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         None,

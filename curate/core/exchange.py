@@ -118,14 +118,18 @@ class ExchangeWriter:
 
     def _finish(self) -> None:
         index = np.concatenate([np.zeros(0, _ENTRY), *self._index])
-        index = index[np.argsort(index["partition"], kind="stable")]
-        pages = [index[start : start + _PAGE] for start in range(0, len(index), _PAGE)]
-        directory = np.array(
-            [(page["partition"][0], xxhash.xxh3_64_intdigest(page.tobytes())) for page in pages], _PAGE_ENTRY
-        ).tobytes()
+        self._index.clear()  # of a large unit it is gigabytes, held once
+        order = np.argsort(index["partition"], kind="stable")
+        pages = np.zeros(-(-len(index) // _PAGE), _PAGE_ENTRY)
+        for number in range(len(pages)):
+            page = index[order[number * _PAGE : (number + 1) * _PAGE]]
+            data = page.tobytes()
+            self._sink.write(data)
+            pages[number] = (page["partition"][0], xxhash.xxh3_64_intdigest(data))
+        directory = pages.tobytes()
         trailer = _TRAILER.pack(len(index), len(self._head), _MAGIC)
-        for piece in (index.tobytes(), directory, trailer):
-            self._sink.write(piece)
+        self._sink.write(directory)
+        self._sink.write(trailer)
         self.seal = xxhash.xxh3_128_hexdigest(self._head + directory + trailer)
 
 

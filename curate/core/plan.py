@@ -9,8 +9,9 @@ A config compiles to phases in order. A phase is a set of independent units; a u
                                                 the pass after, which begins with the job's marks
     <job>.check          unit = shard           what the job would remove, by source and language, against its ceilings
     <output>.count       unit = shard           rows and bytes per partition
-    <output>.exchange    unit = shard           kept rows, sorted by the row group they will stand in; left out
-                                                where rows keep their order, in one partition
+    <output>.exchange    unit = shard           (a run of shards, where there are over 500) kept rows, sorted by the row
+                                                group they will stand in; left out where rows keep their order, in one
+                                                partition
     <output>.write       unit = output file     the published Parquet file
 
 Fingerprints decide what must be computed again. A unit's fingerprint is the phase's (steps' options and versions, and

@@ -2,7 +2,7 @@
 
     count      per shard: rows and bytes of text per partition (a language, or the value of `partition_by`)
     arrange    once: how many files a partition gets, and how many row groups each file (`FileLayout`)
-    exchange   per shard: each kept row goes to its row group
+    exchange   per shard, or run of shards: each kept row goes to its row group
     write      per file: its row groups in order, each sorted and written whole
 
 With `shuffle: seed` a row's place is decided by hash(seed, doc): partitions of the exchange are equal ranges of the hash,

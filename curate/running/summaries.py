@@ -5,8 +5,8 @@
                                  "files": {path: [bytes, whether it is a pack]}}
 
 It is written when a phase ends and believed as long as plan, manifest and records are byte for byte what they were, no unit
-has a done-file of its own, and every file that the records name is there with the bytes they say (a pack may be longer). Else
-the records are read, which for 100,000 units takes seconds. Nothing but what people are shown depends on it.
+has a done-file of its own, and every file that the records name is there with the bytes they say (a pack may be longer).
+Else the records are read, which for 100,000 units takes seconds. Nothing but what people are shown depends on it.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from curate.core.columns import DOC, ID, TEXT, UNDETERMINED
 from curate.core.errors import CurateError
-from curate.core.manifest import SourceFile, row_of, shard_of
+from curate.core.manifest import Shard, SourceFile, row_of, shard_of
 from curate.core.overlay import DROP, DROP_REASONS, QUARANTINED, TEXT_BYTES
 from curate.core.packs import Stretch, parquet_source
 from curate.core.plan import Phase
@@ -160,17 +160,23 @@ class Documents:
 
     def batches(self, shard: int, columns: Iterable[str]) -> Iterator[pa.RecordBatch]:
         """`doc` and these columns of the input."""
-        ingested = self.space.ingested(self.manifest.shards[shard])
+        ingested = self._ingested(self.manifest.shards[shard])
         batches = read_shard(
             self.manifest,
             self.plan.inputs,
             shard,
             schema=self.source,
             columns=frozenset(columns),
-            ingested=ingested,
+            ingested=str(ingested) if isinstance(ingested, Path) else ingested,
         )
         for batch in batches:
             yield batch.record
+
+    def _ingested(self, shard: Shard) -> Path | Stretch | None:
+        """Where a shard that ingest has written is now."""
+        if shard.ingest is None:
+            return None
+        return self.run.place(self.run.phase("ingest"), shard.ingest, f"shard{shard.number}")
 
     def _find_in(self, shard: int, wanted: str) -> list[int]:
         found: list[int] = []
@@ -212,7 +218,7 @@ class Documents:
             return 0
         # Records are numbered one by one, so the last one's number, good or bad, tells how many there are.
         docs = [d for d in self._bad_docs.tolist() if shard_of(d) == shard]
-        place = self.space.ingested(source)
+        place = self._ingested(source)
         assert place is not None
         metadata = pq.read_metadata(parquet_source(place))
         for group in range(metadata.num_row_groups):

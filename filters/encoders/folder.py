@@ -158,8 +158,12 @@ class FolderEncoder(ABC):
                 )
 
     def _check_positions(self) -> None:
-        """E507 if `max_tokens` is more than the model was made for."""
-        if not (self.folder / CONFIG).is_file():
+        """E507 if `max_tokens` is more than the model was made for. What is not there, `_check_files` says."""
+        try:
+            there = (self.folder / CONFIG).is_file()
+        except CurateError:
+            there = False
+        if not there:
             return
         most = positions(self.config)
         if most is not None and self.max_tokens > most:

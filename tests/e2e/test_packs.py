@@ -19,7 +19,8 @@ from curate.running.locks import locked
 from curate.running.run import close_phase, lay_out, open_phase
 from curate.running.saved_run import load_run
 from curate.running.task import Worker
-from curate.views.status import build_status
+from curate.views.documents import Documents
+from curate.views.status import build_status, read_run
 from tests.corpus import rows, write_jsonl, write_parquet
 from tests.e2e.cli import Place, Template
 from tests.e2e.run_folder import attempts, published, strays
@@ -107,11 +108,19 @@ def answers(place: Place) -> list[Any]:
 def test_views_see_in_packs_what_they_saw_in_files(template: Template) -> None:
     place = template.restored()
     before, records = answers(place), attempts(place / "runs/job")
+    documents = Documents(read_run(place / "runs/job"))  # opened before, and asked once more after
+
+    def seen() -> list[Any]:
+        shards = documents.readable_shards()
+        return [(documents.records(s), [b.to_pydict() for b in documents.batches(s, ["id"])]) for s in shards]
+
+    held = seen()
     assert pack_all(place / "runs/job") >= 10
     for kind in ("overlays", "ingested", "quarantine", "exchange"):
         left = [p.suffix for p in (place / "runs/job" / kind).rglob("*") if p.is_file()]
         assert set(left) <= {".pack", *([".arrow"] if kind == "exchange" else [])}, kind
     assert answers(place) == before
+    assert seen() == held
     assert attempts(place / "runs/job") == records
     assert strays(place / "runs/job", place / "out/all") == []
     assert not any(phase["pending"] for phase in place.plan().values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -95,10 +96,18 @@ def test_the_job_after_an_array_waits_for_all_of_it_and_is_small() -> None:
         "--dependency=afterok:7:9",
         "--kill-on-invalid-dep=yes",
         "--cpus-per-task=1",
-        "--mem=954M",
+        "--mem=3815M",
     ):
         assert option in asked, option
     assert not any("gres" in option or "array" in option for option in asked)
+
+
+def test_memory_grows_with_the_shards_of_the_run() -> None:
+    large = dataclasses.replace(PLACE, shards=100_000)
+    for given, expected in (({}, 2099), ({"memory": "4GB"}, 3815), ({"memory": "500MB"}, 2099)):
+        assert f"--mem={expected}M" in options(advance_script(large, jobs(**given), "pass1", ["7"]))
+    assert "--mem=954M" in options(advance_script(PLACE, jobs(), "pass1", ["7"]))
+    assert "--mem=2099M" in options(array_script(large, jobs(), "pass1", {}, "t.json", 0, 3))
 
 
 @pytest.mark.parametrize(

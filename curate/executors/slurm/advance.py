@@ -61,7 +61,7 @@ def advance(
             pending = work.pending
             if pending:
                 if len(pending) > _SMALL.get(phase.kind, 0):
-                    return _submit(plan, folder, phase, settings, work)
+                    return _submit(plan, manifest, folder, phase, settings, work)
                 _do_here(folder, phase, pending)
             close_phase(plan, manifest, folder, phase, worked=bool(pending) or phase.name == after)
             if phase.kind == "write":
@@ -113,7 +113,9 @@ def section_of(phase: Phase) -> Literal["cpu", "gpu"]:
     return "gpu" if phase.resources.get("gpus", 0) > 0 else "cpu"
 
 
-def _submit(plan: Plan, folder: RunFolder, phase: Phase, settings: Settings, work: PhaseWork) -> Submission:
+def _submit(
+    plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase, settings: Settings, work: PhaseWork
+) -> Submission:
     """One array over exactly the pending units, in chunks where the cluster's limit asks for it, and the job after it.
 
     Where fewer jobs may be submitted than there are tasks, tasks have more units.
@@ -122,7 +124,7 @@ def _submit(plan: Plan, folder: RunFolder, phase: Phase, settings: Settings, wor
     number = min(len(work.pending), _number_of_tasks(phase, jobs, settings, work.pending))
     while True:
         try:
-            submission = _submit_tasks(plan, folder, phase, settings, work, number)
+            submission = _submit_tasks(plan, manifest, folder, phase, settings, work, number)
         except CurateError as cause:
             if number == 1 or not client.is_submit_limit(cause):
                 raise
@@ -134,13 +136,20 @@ def _submit(plan: Plan, folder: RunFolder, phase: Phase, settings: Settings, wor
 
 
 def _submit_tasks(
-    plan: Plan, folder: RunFolder, phase: Phase, settings: Settings, work: PhaseWork, number: int
+    plan: Plan,
+    manifest: Manifest,
+    folder: RunFolder,
+    phase: Phase,
+    settings: Settings,
+    work: PhaseWork,
+    number: int,
 ) -> Submission:
     """Divide the pending units into so many tasks and submit them; all or nothing."""
     jobs = settings.slurm.section(section_of(phase))
     tasks = pack(work.pending, number)
     name = write_tasks(folder, phase.name, tasks)
-    at = Place(str(folder.root), os.getcwd(), plan.name, job_name(folder), str(folder.beside))
+    shards = len(manifest.shards)
+    at = Place(str(folder.root), os.getcwd(), plan.name, job_name(folder), str(folder.beside), shards)
     workers = workers_of(jobs, phase.resources)
     longest = max(span([work.pending[unit] for unit in task], workers) for task in tasks)
     needs = needs_of(phase, jobs, settings.estimates.get(phase.name), longest / max(1, work.size))

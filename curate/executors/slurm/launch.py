@@ -85,7 +85,8 @@ def _ask_slurm(session: Session) -> None:
     slurm = session.loaded.config.execution.slurm
     estimates = _estimates(plan, session.compiled.manifest)
     client.max_array_size()
-    at = Place("/", "/", plan.name, job_name(session.folder), "/")
+    shards = len(session.compiled.manifest.shards)
+    at = Place("/", "/", plan.name, job_name(session.folder), "/", shards)
     seen = set()
     for phase in plan.phases:
         section = section_of(phase)
@@ -212,7 +213,12 @@ def _mend(session: Session, folder: RunFolder) -> None:
     forget_failures(folder)
     folder.failure.unlink(missing_ok=True)
     at = Place(
-        str(folder.root), os.getcwd(), session.compiled.plan.name, job_name(folder), str(folder.beside)
+        str(folder.root),
+        os.getcwd(),
+        session.compiled.plan.name,
+        job_name(folder),
+        str(folder.beside),
+        len(session.compiled.manifest.shards),
     )
     slurm = session.loaded.config.execution.slurm
     job = client.submit(advance_script(at, slurm.section("cpu"), submission.phase, arrays, again=True))

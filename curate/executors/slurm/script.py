@@ -23,6 +23,8 @@ from curate.executors.local import ALLOCATOR, THREAD_BYTES
 _MARGIN: Final = 15
 #: Memory of a process beside its steps: the interpreter, a batch and its columns, a row group.
 _PROCESS_BYTES: Final = 1_000_000_000
+#: And for each shard of the run: its part of the manifest, and its records of the phases before.
+_SHARD_BYTES: Final = 12_000
 
 #: Memory asked for, for each byte that a process had at its peak when it was measured.
 _ROOM: Final = 1.25
@@ -32,7 +34,7 @@ _ROOM: Final = 1.25
 class Place:
     """What a script has to know of its run. root: the run folder; job: the name all its jobs have; directory: the working
     directory, against which options of steps that are relative paths are resolved; files: where logs and what the queue
-    needs to know stand, the run folder unless that is in a store.
+    needs to know stand, the run folder unless that is in a store. shards: how many the run has.
     """
 
     root: str
@@ -40,6 +42,7 @@ class Place:
     name: str
     job: str
     files: str
+    shards: int = 0
 
 
 def array_script(
@@ -144,18 +147,21 @@ def _python_outside(jobs: SlurmJobs) -> str:
 def _common(
     place: Place, comment: str, jobs: SlurmJobs, needs: dict[str, float], *, small: bool = False
 ) -> list[str]:
-    """small: one CPU and no GPU, whatever the tasks of the phase have. needs: what a process of its steps asks for
-    (`memory_gb`, `gpus`), and by measured rates `peak_bytes` of one and `minutes` of the longest task.
+    """small: one CPU, its part of a task's memory and no GPU, whatever the tasks of the phase have. needs: what a process
+    of its steps asks for (`memory_gb`, `gpus`), and by measured rates `peak_bytes` of one and `minutes` of the longest task.
     """
     workers = 1 if small else workers_of(jobs, needs)
     memory = max(
         _PROCESS_BYTES + int(needs.get("memory_gb", 0) * 1e9), int(_ROOM * needs.get("peak_bytes", 0))
     )
+    memory += place.shards * _SHARD_BYTES
     if not small:  # what was measured had one thread
         memory += ((jobs.cpus or 1) - 1) * THREAD_BYTES
     memory *= workers
-    if jobs.memory is not None and not small:
-        memory = jobs.memory
+    if jobs.memory is not None:
+        memory = (
+            max(memory, jobs.memory // (workers_of(jobs, {}) * (jobs.cpus or 1))) if small else jobs.memory
+        )
     gpus = workers * _gpus(needs)
     gres = None if small else jobs.gres or (f"gpu:{gpus}" if gpus else None)
     asked = {
