@@ -375,7 +375,7 @@ def _go_on(folder: RunFolder, phase: str, again: bool) -> str:
     if _went_on(folder, phase):
         return "the run went on without this job"
     plan, manifest = load_run(folder.root)
-    submitted = advance(plan, manifest, folder, read_settings(folder), after=None if again else phase)
+    submitted = advance(plan, manifest, folder, read_settings(folder), phase, again=again)
     return f"next: {submitted.phase}" if submitted is not None else "the run is done"
 
 
