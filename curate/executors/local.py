@@ -150,6 +150,8 @@ class LocalExecutor:
         self._selector = selectors.DefaultSelector()
         self._processes: list[_Process] = []
         self._started = 0
+        #: Whether a worker was killed (SIGKILL) by somebody else, as the system does where memory runs out.
+        self.killed = False
 
     def __enter__(self) -> Self:
         self._scratch = enter_scratch(self._base)
@@ -292,6 +294,7 @@ class LocalExecutor:
         """A worker is gone: give its unit to another, unless that has been tried often enough."""
         status = worker.process.wait()
         why = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        self.killed |= status == -signal.SIGKILL
         unit, ready = worker.unit, worker.ready
         self._end(worker)
         if unit is None and not ready:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 from curate.config.execution import Slurm
 from curate.core.errors import CurateError
 from curate.core.layout import RunFolder
-from curate.executors.slurm import workers
-from curate.executors.slurm.state import Settings, write_settings
+from curate.executors.slurm import client, element, lives, workers
+from curate.executors.slurm.state import Settings, write_settings, write_tasks
 from curate.kernels import kernel_environment
 from curate.running.task import ATTRIBUTES
 from tests.corpus import rows, write_parquet
@@ -72,8 +73,7 @@ def test_the_layout_may_come_late(folder: RunFolder, tmp_path: Path, monkeypatch
 def test_workers_wait_for_what_other_nodes_wrote(
     folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for done in folder.done_folder("pass1").iterdir():
-        done.unlink()
+    shutil.rmtree(folder.done_folder("pass1"), ignore_errors=True)
     start, commands = subprocess.Popen, []
 
     def started(command: list[str], **given: object) -> object:
@@ -86,3 +86,34 @@ def test_workers_wait_for_what_other_nodes_wrote(
     assert work(folder, "pass1", tmp_path) == 0
     (command,) = commands
     assert command[command.index("--patience") + 1] == str(ATTRIBUTES)
+
+
+@pytest.mark.parametrize("ready", [False, True], ids=["at its start", "with a unit in hand"])
+def test_a_task_whose_worker_is_killed_goes_back_to_the_queue(
+    folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ready: bool
+) -> None:
+    write_settings(folder, Settings(Slurm(), 3, None))
+    shutil.rmtree(folder.done_folder("pass1"), ignore_errors=True)
+    start, died = subprocess.Popen, []
+    life = "import os\n" + ('print(\'{"event": "ready"}\', flush=True); input()\n' if ready else "")
+
+    def started(command: list[str], **given: object) -> object:
+        died.append(command)
+        return start([command[0], "-c", life + "os.kill(os.getpid(), 9)"], **given)
+
+    monkeypatch.setattr(subprocess, "Popen", started)
+    assert work(folder, "pass1", tmp_path) == 1
+    assert len(died) == 1  # it is not tried again here
+
+    requeued: list[str] = []
+    monkeypatch.setattr(client, "restarts", lambda element: 0)
+    monkeypatch.setattr(client, "requeue", requeued.append)
+    monkeypatch.setattr(element, "_REQUEUED", 0.0)
+    tasks = write_tasks(folder, "pass1", [[0]])
+    assert element.ended(folder.root, tasks, 0, element.LATER, False) == 1
+    monkeypatch.setattr(lives, "units_left", lambda *given: 0)
+    assert (
+        element.ended(folder.root, tasks, 0, element.LATER, False) == 1
+    )  # Slurm would call it OUT_OF_MEMORY
+    assert requeued == ["7_0", "7_0"]
+    assert element.ended(folder.root, tasks, 0, element.LATER, True) == 0

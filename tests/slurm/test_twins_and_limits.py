@@ -18,10 +18,11 @@ from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Plan
-from curate.executors.slurm import client, element, follow, lives, state
+from curate.executors.slurm import advance, client, element, follow, lives, state
 from curate.executors.slurm.state import write_tasks
 from curate.kernels import kernel_environment
 from curate.running.run import close_phase
+from curate.running.saved_run import load_run
 from curate.running.task import Worker
 from tests.corpus import rows, write_parquet
 from tests.e2e.cli import Place
@@ -184,6 +185,33 @@ def test_whatever_stops_the_job_between_phases_is_noted(
     assert element._advance(task[0].root, "pass1", False) == 1
     with pytest.raises(CurateError, match="ZeroDivisionError: a fault of ours"):
         raise follow.why_ended(task[0])
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_nodes_wrote_last_is_waited_for(
+    place: Place, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    place.curate("run", "job.yaml", "--on", "slurm").succeeded()
+    monkeypatch.chdir(place.root)
+    folder = RunFolder(place / "runs/job")
+    plan, manifest = load_run(folder.root)
+    unseen = [4, 4]
+
+    def missing(*given: object) -> int | None:
+        return unseen.pop() if unseen else None
+
+    monkeypatch.setattr(advance, "_PAUSE", 0.0)
+    monkeypatch.setattr(advance, "_missing", missing)
+    advance._await_phases(plan, manifest, folder, "pass1", all_done=not again)
+    assert unseen == []
+    monkeypatch.setattr(advance, "ATTRIBUTES", 0.0)
+    monkeypatch.setattr(advance, "_missing", lambda *given: 4)
+    monkeypatch.setenv("SLURM_JOB_ID", state.read_submission(folder).advance)
+    if again:
+        assert element._go_on(folder, "pass1", True) == "next: pass1"
+        return
+    with pytest.raises(CurateError, match="pass1 ended without unit 4"):
+        element._go_on(folder, "pass1", False)
 
 
 def test_who_joins_may_change_what_later_jobs_ask_for(place: Place) -> None:

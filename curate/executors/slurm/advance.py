@@ -45,14 +45,22 @@ _PAUSE: Final = 3.0
 
 
 def advance(
-    plan: Plan, manifest: Manifest, folder: RunFolder, settings: Settings, after: str | None = None
+    plan: Plan,
+    manifest: Manifest,
+    folder: RunFolder,
+    settings: Settings,
+    after: str | None = None,
+    *,
+    again: bool = False,
 ) -> Submission | None:
     """End what is done and submit the next phase with units pending; None if the run is done.
 
     after: the phase whose tasks have all ended well; R306 if a unit of it is pending all the same. E523 if Slurm refuses.
+    again: they have ended in whatever way, and what is pending is submitted anew.
     """
     if after is not None:
-        _await_phases(plan, manifest, folder, after)
+        _await_phases(plan, manifest, folder, after, all_done=not again)
+        after = None if again else after
     with locked_outputs(plan):
         for phase in plan.phases:
             if is_needless(plan, manifest, folder, phase):
@@ -70,8 +78,12 @@ def advance(
     return None
 
 
-def _await_phases(plan: Plan, manifest: Manifest, folder: RunFolder, last: str) -> None:
-    """Wait until this node sees every done-file of the phases up to one whose tasks have ended well; R306 if it does not.
+def _await_phases(
+    plan: Plan, manifest: Manifest, folder: RunFolder, last: str, *, all_done: bool = True
+) -> None:
+    """Wait until this node sees every done-file of the phases up to one whose tasks have ended, as long as NFS may be late.
+
+    all_done: whether they have ended well: R306 if a unit is not seen then. Else units may be missing in truth.
 
     It must be waited for before anything is tidied: files of a unit whose done-file is not seen would be taken for debris.
     """
@@ -79,6 +91,8 @@ def _await_phases(plan: Plan, manifest: Manifest, folder: RunFolder, last: str) 
     for phase in plan.phases[: plan.phases.index(plan.phase(last)) + 1]:
         while (unit := _missing(plan, manifest, folder, phase)) is not None:
             if time.monotonic() > until:
+                if not all_done:
+                    return
                 raise error(
                     "R306",
                     f"phase {phase.name} ended without unit {unit}: its outputs are missing or have another size",

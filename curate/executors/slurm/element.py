@@ -2,8 +2,8 @@
 two phases (`advance`). Called by the batch scripts alone.
 
 `work` ends with 0 when every unit of the task is done, 1 with an error that is noted in the run folder, and 75 when Slurm's
-warning came: the unit in hand was finished and committed, the rest goes back to the queue. A unit is committed whole or not
-at all, so being killed at any moment costs no more than that unit.
+warning came, or a worker of the task was killed: the unit in hand was finished and committed, the rest goes back to the
+queue. A unit is committed whole or not at all, so being killed at any moment costs no more than that unit.
 """
 
 from __future__ import annotations
@@ -265,7 +265,7 @@ def ended(root: Place, tasks: str, task: int, status: int, late: bool) -> int:
         return 1
     try:
         left = units_left(root, phase, listed[task])
-        if not left:
+        if not left and (late or status != LATER):
             return 0
         idle = idle_ends(folder, phase, task, left, len(listed[task]))
         if idle > read_settings(folder).retries:
@@ -308,6 +308,8 @@ def _requeue(why: str) -> bool:
 
 
 def _killed(status: int) -> str:
+    if status == LATER:  # without a warning
+        return "had a worker killed by SIGKILL"
     if status > 128:
         with suppress(ValueError):
             return f"was killed by {signal.Signals(status - 128).name}"
@@ -373,7 +375,7 @@ def _go_on(folder: RunFolder, phase: str, again: bool) -> str:
     if _went_on(folder, phase):
         return "the run went on without this job"
     plan, manifest = load_run(folder.root)
-    submitted = advance(plan, manifest, folder, read_settings(folder), after=None if again else phase)
+    submitted = advance(plan, manifest, folder, read_settings(folder), phase, again=again)
     return f"next: {submitted.phase}" if submitted is not None else "the run is done"
 
 

@@ -1,7 +1,9 @@
 """A task with several workers: the processes of one array element, which share its units.
 
 So an element can take a node as a whole. Slurm tells it in CUDA_VISIBLE_DEVICES which GPUs it has; each worker is shown only
-its own. The processes are those of a local run (`executors.local`): one that dies is replaced and its unit tried again.
+its own. The processes are those of a local run (`executors.local`): one that dies is replaced and its unit tried again. Not
+so one that is killed: where memory ran out Slurm calls the whole element OUT_OF_MEMORY, whatever its status is, and the next
+phase would never begin. What the others have in hand is finished, and the element goes back to the queue.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ def work_together(
     scratch: Path,
     stop: Callable[[], bool],
 ) -> int:
-    """Do the units that are pending with several processes; returns how many there are still.
+    """Do the units that are pending with several processes; returns how many there are still, 1 if a worker was killed.
 
     gpus: of each worker. stop: whether no unit is to be begun any more. E509 if Slurm gave the task fewer GPUs than that.
     """
@@ -71,7 +73,7 @@ def work_together(
         environment=kernel_environment(),
         scratch=scratch / f"curate-{here}",
         gpus=Gpus(_devices(workers * gpus), max(1, gpus)),
-        stop=stop,
+        stop=lambda: stop() or executor.killed,
         logs=folder.logs / "slurm",
         label=f"{phase_name}.{here}-worker",
         patience=ATTRIBUTES,
@@ -79,7 +81,8 @@ def work_together(
         executor.run(
             phase, [[unit] for unit in pending], _Log(), lambda unit: unit_files(manifest, phase, unit)
         )
-    return len(pending_units(plan, manifest, phase, folder, units, known))
+    left = len(pending_units(plan, manifest, phase, folder, units, known))
+    return max(left, int(executor.killed))
 
 
 def _fingerprints(plan: Plan, manifest: Manifest, phase: Phase, folder: RunFolder) -> Mapping[int, str]:
