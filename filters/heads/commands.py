@@ -71,5 +71,6 @@ def _encoder(model: str) -> tuple[str, str]:
     from filters.encoders.encoder import checksum
     from filters.encoders.options import PackedOptions, make_encoder
 
-    found = make_encoder(PackedOptions.model_validate({"use": "packed", "model": model}))
+    # Nothing is encoded: as few tokens as there can be suit every model.
+    found = make_encoder(PackedOptions.model_validate({"use": "packed", "model": model, "max_tokens": 4}))
     return found.name, checksum(found.files())
