@@ -87,6 +87,9 @@ def test_the_config_is_checked_without_models(place: Place) -> None:
     assert f"run: curate models pull {JQL_ENCODER}\n" in result.err
     assert f"run: curate models pull {JQL_HEADS} && curate heads import {JQL_HEADS}\n" in result.err
     models = place / "models"
-    write_gte(models / JQL_ENCODER)
+    config = write_gte(models / JQL_ENCODER) / "config.json"
+    config.write_text(
+        config.read_text().replace('"max_position_embeddings": 256', '"max_position_embeddings": 8192')
+    )
     write_heads(models / JQL_HEADS)
     place.curate("check", "configs/jql.yaml", environment={"CURATE_MODELS": str(models)}).succeeded()
