@@ -23,7 +23,9 @@ Where scores are dear, a pool of candidates by a cheap column comes first, bound
 `pool` names the places of that pool, and the report says how large it need have been: `kept_of_pool_10`, `…_25`, `…_50` of
 `kept` were among the first 10, 25, 50 % of their language's pool. If the first of these is near `kept`, a smaller pool does.
 
-Quotas are a language's own: a host that writes in two may have `per_host` in each. What has no address is a host alone.
+Quotas are a language's own: a host that writes in two may have `per_host` in each. What has no address is a host alone. A
+document whose passages have several hosts, as none has that was cut here, is one for each: else quotas would not lie in
+one another.
 """
 
 from __future__ import annotations
@@ -247,7 +249,8 @@ class Best(Reduce):
         """Those that the quotas leave, by language and from the best on."""
         pool = pool.take(np.lexsort((pool.doc, pool.tie, -pool.value, pool.group)))
         if self._config.per_document is not None:
-            pool = pool.take(np.flatnonzero(_counted(pool.group, pool.parent) < self._config.per_document))
+            before = _counted(pool.group, pool.parent, pool.host)
+            pool = pool.take(np.flatnonzero(before < self._config.per_document))
         if self._config.per_host is not None:
             room = _counted(pool.group, pool.host) < self._config.per_host
             pool = pool.take(np.flatnonzero(room | (pool.host == 0)))
@@ -291,15 +294,17 @@ def _places(group: Int64s) -> Int64s:
     return np.arange(len(group)) - np.repeat(first, np.diff(np.append(first, len(group))))
 
 
-def _counted(group: Int64s, key: Int64s) -> Int64s:
-    """int64[rows]: how many rows of the same group and key stand before."""
-    order = np.lexsort((np.arange(len(key)), key, group))
-    same = (np.diff(group[order], prepend=-1) == 0) & (np.diff(key[order], prepend=-1) == 0)
-    if len(same):
-        same[0] = False
-    first = np.flatnonzero(~same)
-    out = np.empty(len(key), np.int64)
-    out[order] = np.arange(len(key)) - np.repeat(first, np.diff(np.append(first, len(key))))
+def _counted(*keys: Int64s) -> Int64s:
+    """int64[rows]: how many rows with the same keys stand before."""
+    rows = len(keys[0])
+    order = np.lexsort((np.arange(rows), *reversed(keys)))
+    other = np.zeros(rows, np.bool_)
+    other[:1] = True
+    for key in keys:
+        other[1:] |= np.diff(key[order]) != 0
+    first = np.flatnonzero(other)
+    out = np.empty(rows, np.int64)
+    out[order] = np.arange(rows) - np.repeat(first, np.diff(np.append(first, rows)))
     return out
 
 
