@@ -23,9 +23,9 @@ Where scores are dear, a pool of candidates by a cheap column comes first, bound
 `pool` names the places of that pool, and the report says how large it need have been: `kept_of_pool_10`, `…_25`, `…_50` of
 `kept` were among the first 10, 25, 50 % of their language's pool. If the first of these is near `kept`, a smaller pool does.
 
-Quotas are a language's own: a host that writes in two may have `per_host` in each. What has no address is a host alone. A
-document whose passages have several hosts, as none has that was cut here, is one for each: else quotas would not lie in
-one another.
+Quotas are a language's own: a host that writes in two may have `per_host` in each. What has no address is a host alone. With
+`per_host`, a document whose passages have several hosts, as none has that was cut here, is one for each: else quotas would
+not lie in one another.
 """
 
 from __future__ import annotations

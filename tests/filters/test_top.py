@@ -49,7 +49,9 @@ def greedy(rows: list[Any], config: TopConfig) -> dict[int, int]:
     used: dict[Any, int] = {}
     for i in sorted(order, key=lambda i: (-rows[i][1], i)):
         language, _, document, url = rows[i]
-        where = [(language, "all", config.k), ((language, document, host(url)), "doc", config.per_document)]
+        # Where hosts count, a document is one for each of its hosts.
+        one = (language, document, host(url) if config.per_host is not None else None)
+        where = [(language, "all", config.k), (one, "doc", config.per_document)]
         if host(url) is not None:
             where.append(((language, host(url)), "host", config.per_host))
         wanted = [((key, kind), quota) for key, kind, quota in where if quota is not None]
