@@ -189,14 +189,14 @@ def test_nothing_begins_where_it_cannot_end(
 
 def test_places_that_are_in_each_other_s_way(place: Place, bucket: Bucket) -> None:
     write_inputs(place / "in", 0, 1)
-    bucket.upload(place / "in", "in")
+    bucket.upload(place / "in", "in/deep")
     for publish, what in (
         ("runs/job/out", "lie in each other"),
-        ("in/out", "written into"),
-        ("", "written around"),
+        ("in/deep/out", "written into"),
+        ("in", "written around"),
     ):
         place.config(
-            f"input: [{{path: {bucket.url}/in}}]\nsteps: [{{select: n > 3, as: late}}]\n"
+            f"input: [{{path: {bucket.url}/in/deep}}]\nsteps: [{{select: n > 3, as: late}}]\n"
             f"publish: [{{name: all, path: {bucket.url}/{publish}}}]\nrun_dir: {bucket.url}/runs/job\n"
         )
         with pytest.raises(CurateError, match=f"C202.*{what}"):
