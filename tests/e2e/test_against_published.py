@@ -133,18 +133,22 @@ def test_explain_shows_a_published_survivor(done: Place) -> None:
     shown = done.curate("explain", "new", "near/12")
     assert "of an index that cannot be read" in shown.out
     assert shown.code == 0
-    # Another index in its place has other documents under the same numbers.
-    shutil.copytree(grown / "index/new-near", grown / "index/old-near")
+
+
+def test_another_index_in_the_place_of_the_published_one_is_refused(done: Place) -> None:
+    """It has other documents under the same numbers."""
+    (done / "index/old-near").rename(done / "index/gone")
+    shutil.copytree(done / "index/new-near", done / "index/old-near")
     pairs = ("dedup", "pairs", "new", "--step", "near")
     for command in (("explain", "new", "near/12"), pairs, (*pairs, "--id", "near/12")):
-        shown = grown.curate(*command)
+        shown = done.curate(*command)
         shown.failed_with("R301", exit_code=1)
-        both = [checksum_of(grown / f"index/{name}/index.json") for name in ("new-near", "gone")]
+        found, known = [checksum_of(done / f"index/{name}/index.json") for name in ("new-near", "gone")]
         assert (
-            f"index/old-near is another index than when the run was planned: it has the checksum {both[0]}"
+            f"index/old-near is another index than when the run was planned: it has the checksum {found}"
             in shown.err
         )
-        assert f"the run knows {both[1]}" in shown.err.replace("\n", " ")
+        assert f"the run knows {known}" in shown.err.replace("\n", " ")
 
 
 def test_published_twins_are_named_where_pairs_are_shown(grown: Place) -> None:
