@@ -11,7 +11,6 @@
     time     SIGSTOP of a worker, with a limit to what a unit may take (`unit_timeout`)
     memory   Ray's memory monitor finds the node too full and kills every worker, and run again
     limit    a worker may have no more memory than it has (RLIMIT_AS), and run again
-    adds     a cluster without a CPU, whose autoscaler (Ray's own, with processes for nodes) adds three nodes
     s3       inputs, run folder and output in a bucket of moto's S3 server; a worker is killed
 
 A fault strikes when a sixth of the first pass is done. Printed are the exits, the seconds to each, the error, how many
@@ -22,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -87,12 +85,14 @@ class Try:
 
 @dataclass(frozen=True)
 class Fault:
-    """strike: what happens. before: the run starts. after: it has ended. where: a cluster that is there beforehand."""
+    """strike: what happens. before: the run starts. after: it has ended. two_nodes: on a cluster that is
+    there beforehand. busy: workers that must be at a unit when it strikes."""
 
     strike: Callable[[Try], object] | None = None
     before: Callable[[Try], object] | None = None
     after: Callable[[Try], object] | None = None
-    where: str = ""
+    two_nodes: bool = False
+    busy: int = 1
     options: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -104,8 +104,8 @@ FAULTS = {
         before=lambda t: t.last_file().rename(t.root / "kept.parquet"),
         after=lambda t: (t.root / "kept.parquet").rename(t.last_file()),
     ),
-    "node": Fault(lambda t: kill("raylet", signal.SIGKILL, which=1), where="two nodes"),
-    "head": Fault(lambda t: kill("raylet", signal.SIGKILL), where="two nodes"),
+    "node": Fault(lambda t: kill("raylet", signal.SIGKILL, which=1), two_nodes=True, busy=2),
+    "head": Fault(lambda t: kill("raylet", signal.SIGKILL), two_nodes=True),
     "cancel": Fault(lambda t: os.killpg(t.pid, signal.SIGINT)),
     "time": Fault(
         lambda t: kill("ray::UnitWorker", signal.SIGSTOP), options=("execution.ray.unit_timeout=20",)
@@ -114,7 +114,6 @@ FAULTS = {
         environment={"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "500"}
     ),
     "limit": Fault(lambda t: limit("ray::UnitWorker")),
-    "adds": Fault(where="none yet", options=("execution.ray.adds={nodes: 3, cpus: 1, memory: 2GB}",)),
     "s3": Fault(lambda t: kill("ray::UnitWorker", signal.SIGKILL)),
 }
 
@@ -152,8 +151,8 @@ def attempt(given: Try, fault: Fault, expected: dict[str, str]) -> None:
     with ExitStack() as there:
         if given.name == "s3":
             there.enter_context(store(given))
-        if fault.where:
-            given.port = there.enter_context(cluster(given, fault.where))
+        if fault.two_nodes:
+            given.port = there.enter_context(cluster(given))
         if fault.before is not None:
             fault.before(given)
         on_ray = ("--on", "ray")
@@ -198,7 +197,7 @@ def run(given: Try, fault: Fault, *options: str) -> str:
             if time.monotonic() - began > _HANGING:
                 process.kill()
                 return f"HANGS: no end after {_HANGING} s"
-            if strike is not None and finished(given) >= given.files // 6:
+            if strike is not None and finished(given) >= given.files // 6 and at_work() >= fault.busy:
                 strike(given)
                 strike = None
             time.sleep(0.5 if given.name == "s3" else 0.05)
@@ -206,7 +205,7 @@ def run(given: Try, fault: Fault, *options: str) -> str:
     text = said.read_bytes()[start:].decode(errors="replace")
     errors = re.findall(r"error\[(\w+)\]: ([^\n]{0,140})", text)
     why = "".join(f" ({code} {message})" for code, message in errors[:1])
-    again = len(re.findall(r"again", text))
+    again = text.count("it is tried again")
     return f"exit {process.returncode} after {seconds:.0f} s{why}{f', {again} retried' if again else ''}{places(given)}"
 
 
@@ -246,6 +245,11 @@ def kill(name: str, number: signal.Signals, which: int | None = 0) -> None:
         process.send_signal(number)
 
 
+def at_work() -> int:
+    """Workers that are at a unit: Ray calls their processes by it."""
+    return len(mine("ray::UnitWorker.run"))
+
+
 def limit(name: str) -> None:
     """The oldest of these processes gets no more memory from now on."""
     for process in mine(name)[:1]:
@@ -253,49 +257,23 @@ def limit(name: str) -> None:
 
 
 @contextmanager
-def cluster(given: Try, kind: str) -> Iterator[int]:
-    """A Ray with two nodes, or with none that may work and an autoscaler. The port of its head."""
+def cluster(given: Try) -> Iterator[int]:
+    """A Ray with two nodes of one CPU. The port of its head."""
     port = free_port()
-    environment = {**os.environ, "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
     ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
-    head = ["--head", f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false"]
-    commands = [[*ray, *head, "--num-cpus=2"]]
-    if kind == "two nodes":
-        commands.append([*ray, f"--address=127.0.0.1:{port}", "--node-ip-address=127.0.0.1", "--num-cpus=2"])
-    else:
-        scaling = given.root / "scaling.json"
-        scaling.write_text(json.dumps(autoscaling(port)))
-        commands = [[*ray, *head, "--num-cpus=0", f"--autoscaling-config={scaling}"]]
+    one = ["--num-cpus=1", "--node-ip-address=127.0.0.1"]
+    head = ["--head", f"--port={port}", "--include-dashboard=false"]
     try:
-        for command in commands:
+        for where in (head, [f"--address=127.0.0.1:{port}"]):
             with (given.root / "cluster.log").open("ab") as log:
                 subprocess.Popen(
-                    command, cwd=given.root, env=environment, stdout=log, stderr=log, start_new_session=True
+                    [*ray, *where, *one], cwd=given.root, stdout=log, stderr=log, start_new_session=True
                 )
             until_listening(port)
         time.sleep(10)
         yield port
     finally:
         kill("", signal.SIGKILL, which=None)
-
-
-def autoscaling(port: int) -> dict[str, object]:
-    """The config of Ray's autoscaler for nodes that are processes of this machine."""
-    node = {"CPU": 1, "memory": 2_000_000_000, "object_store_memory": 100_000_000}
-    types = {
-        "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
-        "small": {"resources": node, "node_config": {}, "min_workers": 0, "max_workers": 3},
-    }
-    provider = {"type": "fake_multinode", "gcs_address": f"127.0.0.1:{port}"}
-    return {
-        "cluster_name": "fake",
-        "max_workers": 3,
-        "provider": {**provider, "disable_node_updaters": True, "disable_launch_config_check": True},
-        "available_node_types": types,
-        "head_node_type": "ray.head.default",
-        "upscaling_speed": 5,
-        "idle_timeout_minutes": 1,
-    }
 
 
 def free_port() -> int:
