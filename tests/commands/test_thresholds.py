@@ -26,14 +26,14 @@ from commands.toy_filters import install
 from curate import stages
 from curate.cli import cli
 from curate.core.errors import CurateError
-from curate.running.task import build_step
+from curate.running.steps import build_step
 from curate.thresholds.derive import Request, derive, rounded
 from curate.thresholds.distribution import DISTINCT, Distribution
 from curate.thresholds.files import MARK
 from curate.thresholds.rules import Side
 from curate.views.documents import Documents
 from curate.views.report import build_report
-from curate.views.status import read_run
+from curate.views.run_state import read_run
 from filters.thresholds import check_keys, read_thresholds
 
 Invoke = Callable[..., Result]

@@ -59,7 +59,7 @@ def run_on_slurm(request: Request, *, tasks: int | None, wait: bool) -> bool:
 
 
 def _is_done(folder: RunFolder) -> bool:
-    from curate.views.status import read_run
+    from curate.views.run_state import read_run
 
     return read_run(folder.root).finished
 
