@@ -31,6 +31,8 @@ from tests.core.committed import (
     files_below,
 )
 
+pytestmark = pytest.mark.usefixtures("unsynced")
+
 
 def test_a_kill_while_committing_leaves_the_unit_pending_or_done(tmp_path: Path) -> None:
     def commit(folder: RunFolder) -> None:

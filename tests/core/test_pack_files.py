@@ -150,6 +150,7 @@ def test_rounds_are_large_enough_to_be_worth_recording() -> None:
     assert list(packs.rounds([large] * 20)) == [range(8), range(8, 16), range(16, 20)]
 
 
+@pytest.mark.usefixtures("unsynced")
 @pytest.mark.parametrize("rounds", ["few", "one_by_one"])
 def test_a_kill_while_packing_loses_no_byte(
     tmp_path: Path, request: pytest.FixtureRequest, rounds: str
