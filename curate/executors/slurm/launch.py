@@ -28,7 +28,7 @@ from curate.executors.slurm.state import (
     write_submission,
 )
 from curate.kernels import kernel_environment
-from curate.planning.rates import rates_file, read_rates
+from curate.planning.rates import peak_bytes, rates_file, read_rates
 from curate.planning.session import Request, Session, prepare
 from curate.running.driver import compile_kernels
 from curate.running.locks import locked
@@ -59,7 +59,7 @@ def run_on_slurm(request: Request, *, tasks: int | None, wait: bool) -> bool:
 
 
 def _is_done(folder: RunFolder) -> bool:
-    from curate.views.status import read_run
+    from curate.views.run_state import read_run
 
     return read_run(folder.root).finished
 
@@ -122,7 +122,7 @@ def _estimates(plan: Plan, manifest: Manifest) -> dict[str, Estimate]:
         else {p.name: f.rate for p in plan.phases if (f := rates.of(p)) is not None and f.exact}
     )
     return {
-        name: Estimate(rate.cpu(size), rate.gpu(size), rate.start_seconds, rate.peak_bytes)
+        name: Estimate(rate.cpu(size), rate.gpu(size), rate.start_seconds, peak_bytes(rate, plan.phase(name)))
         for name, rate in found.items()
     }
 
