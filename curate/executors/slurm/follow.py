@@ -97,7 +97,7 @@ def queue_state(folder: RunFolder) -> dict[str, Any] | None:
         return None
     folder = as_submitted(folder)
     submission = read_submission(folder)
-    state = {
+    state: dict[str, Any] = {
         "phase": submission.phase if submission is not None else None,
         "waiting": 0,
         "working": 0,
