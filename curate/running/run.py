@@ -25,6 +25,7 @@ from curate.core.objects import Place, as_place, remove, remove_tree
 from curate.core.plan import Phase, Plan, pack
 from curate.executors.gpus import gpus_for
 from curate.executors.local import Executor, Listener, LocalExecutor, Share
+from curate.executors.slurm.notice import forget_queue
 from curate.io.card import dataset_card
 from curate.io.publish import arrange
 from curate.planning.fingerprints import (
@@ -104,7 +105,7 @@ def lay_out(plan: Plan, manifest: Manifest, folder: RunFolder) -> None:
     write_atomically(folder.manifest, manifest.to_json())
     folder.failure.unlink(missing_ok=True)
     remove_tree(folder.evidence("").parent)  # why the last try stopped
-    remove_tree(folder.beside / "slurm")  # nothing of it is in the queue any more
+    forget_queue(folder)  # nothing of it is there any more
     _drop_old_phases(folder, plan)
     _check_outputs(plan, folder)
 
