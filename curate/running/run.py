@@ -91,7 +91,7 @@ def execute(
     with (
         locked_outputs(plan),
         _executor(
-            plan, folder, how, [p for p in plan.phases if _is_due(plan, manifest, folder, p)]
+            plan, manifest, folder, how, [p for p in plan.phases if _is_due(plan, manifest, folder, p)]
         ) as executor,
     ):
         for phase in plan.phases:
@@ -125,7 +125,9 @@ def _is_due(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> 
     return phase.resources.get("gpus", 0) > 0 and _pending(plan, manifest, folder, phase)
 
 
-def _executor(plan: Plan, folder: RunFolder, how: Execution, needing: Sequence[Phase]) -> Executor:
+def _executor(
+    plan: Plan, manifest: Manifest, folder: RunFolder, how: Execution, needing: Sequence[Phase]
+) -> Executor:
     """Of this machine, or of a Ray cluster. needing: phases with work for a GPU."""
     if how.ray is not None:
         from curate.executors.ray import RayExecutor
@@ -135,8 +137,11 @@ def _executor(plan: Plan, folder: RunFolder, how: Execution, needing: Sequence[P
             workers=how.workers,
             threads=how.threads,
             retries=how.retries,
-            address=how.ray.address,
-            start_timeout=how.ray.start_timeout,
+            config=how.ray,
+            phases=plan.phases,
+            is_due=lambda phase: (
+                not is_needless(plan, manifest, folder, phase) and _pending(plan, manifest, folder, phase)
+            ),
         )
     assert how.workers is not None
     return LocalExecutor(
