@@ -55,7 +55,7 @@ def preview(plan: Plan, manifest: Manifest, folder: RunFolder, rates: Rates | No
 
 def _phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> dict[str, Any]:
     fingerprints = unit_fingerprints(plan, manifest, phase, folder)
-    done = finished_units(plan, manifest, phase, folder) if fingerprints else {}
+    done = finished_units(plan, manifest, phase, folder, fingerprints) if fingerprints else {}
     known = fingerprints or {}
     sizes = unit_sizes(manifest, phase, known)
     pending = sorted(set(known) - set(done))

@@ -189,7 +189,9 @@ def _writer_of(plan: Plan, phase: Phase) -> Phase:
 
 def _pending(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> bool:
     fingerprints = unit_fingerprints(plan, manifest, phase, folder)
-    return fingerprints is None or len(finished_units(plan, manifest, phase, folder)) < len(fingerprints)
+    if fingerprints is None:
+        return True
+    return len(finished_units(plan, manifest, phase, folder, fingerprints)) < len(fingerprints)
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,7 @@ def open_phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) 
         raise error(
             "R306", f"phase {phase.name} cannot start: its rows have not been counted", help="run again"
         )
-    done = finished_units(plan, manifest, phase, folder)
+    done = finished_units(plan, manifest, phase, folder, fingerprints)
     forget(folder, phase.name, done)
     _sweep_own(plan, manifest, folder, phase, done)
     layout = read_layout(plan, manifest, phase.output or "", folder) if phase.kind == "write" else None
@@ -245,7 +247,7 @@ def close_phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase,
     worked: whether units were done since the phase was opened, so that killed attempts may have left files.
     """
     fingerprints = unit_fingerprints(plan, manifest, phase, folder) or {}
-    done = finished_units(plan, manifest, phase, folder)
+    done = finished_units(plan, manifest, phase, folder, fingerprints)
     missing = sorted(set(fingerprints) - set(done))
     if missing:
         raise error(

@@ -143,8 +143,9 @@ class Worker:
         """Units that task `task` of `tasks` still has to do: the division depends on sizes, not on what is done."""
         phase = self.plan.phase(phase_name)
         layout = self._layout(phase.output) if phase.kind == "write" and phase.output is not None else None
-        packed = pack(unit_sizes(self.manifest, phase, self._fingerprints_of(phase), layout), tasks)
-        done = finished_units(self.plan, self.manifest, phase, self.folder)
+        known = self._fingerprints_of(phase)
+        packed = pack(unit_sizes(self.manifest, phase, known, layout), tasks)
+        done = finished_units(self.plan, self.manifest, phase, self.folder, known)
         return [unit for unit in packed[task] if unit not in done] if task < len(packed) else []
 
     def run(
@@ -337,12 +338,13 @@ class Worker:
     def _finished(self, phase_name: str) -> Mapping[int, Done]:
         if phase_name not in self._done:
             phase = self.plan.phase(phase_name)
-            units = len(self._fingerprints_of(phase))
+            known = self._fingerprints_of(phase)
+            units = len(known)
             done: dict[int, Done] = {}
 
             def finished() -> bool | None:
                 nonlocal done
-                done = finished_units(self.plan, self.manifest, phase, self.folder)
+                done = finished_units(self.plan, self.manifest, phase, self.folder, known)
                 return True if len(done) >= units else None
 
             if not self._look(finished):

@@ -173,11 +173,12 @@ class _Reading:
             if phase.kind != "ingest":
                 return PhaseState(phase, Summary.of(units.get(phase.kind, self._summaries.shards), ()), dict)
         fingerprints = unit_fingerprints(self.plan, self.manifest, phase, self._folder)
-        return _phase_state(phase, fingerprints, self._records(phase) if fingerprints is not None else {})
+        done = self._records(phase, fingerprints) if fingerprints is not None else {}
+        return _phase_state(phase, fingerprints, done)
 
-    def _records(self, phase: Phase) -> dict[int, Done]:
+    def _records(self, phase: Phase, fingerprints: Mapping[int, str] | None = None) -> dict[int, Done]:
         with without_collector():
-            return finished_units(self.plan, self.manifest, phase, self._folder)
+            return finished_units(self.plan, self.manifest, phase, self._folder, fingerprints)
 
 
 def _phase_state(phase: Phase, fingerprints: Mapping[int, str] | None, done: dict[int, Done]) -> PhaseState:
