@@ -19,7 +19,8 @@ and a share, `n: 5, max_frac: 0.5`. Where one word in k was changed, at random, 
 half of them for one in eight. A test text of fewer words than n has no n-gram and protects nothing; a set that has only such
 is an error.
 
-A set is a file or a folder; `filters.sets` reads it.
+Sets are Parquet files or JSON Lines (plain, .gz, .zst) with a column of texts, or folders: of `curate ner import`, or of
+Parquet files. `splits` takes only rows whose `split` is one of them: an import holds the training part of a corpus too.
 
 Kept are 64-bit hashes: with ten million n-grams in the sets and a billion words in the corpus, one wrong hit is expected in
 two thousand such corpora. Memory: 10 bytes a slot, at least two slots an n-gram. Work: a token costs two multiplications and

@@ -227,8 +227,9 @@ CATALOGUE: Final[dict[str, Entry]] = {
     "D410": Entry(
         "A file of annotations cannot be read",
         "A line of a file of tagged tokens has too few columns, a tag that is none or bytes that are no UTF-8, or no "
-        "column holds tags; or a file that goes with it does not fit.",
-        "Correct the line that is shown, or say which columns are meant with `--token-column` and `--tag-column`.",
+        "column holds tags; or a file that goes with it does not fit. Or a token or span of a table does not lie within "
+        "its text.",
+        "Correct the line or row that is shown, or say which columns are meant with `--token-column` and `--tag-column`.",
     ),
     "D411": Entry(
         "Labels teach nothing",

@@ -239,7 +239,8 @@ def _queue_line(queue: Mapping[str, Any]) -> str:
         return f"Slurm's queue cannot be asked: {queue['problem']}"
     reasons = ", ".join(queue["reasons"])
     waiting = f"{queue['waiting']:,} waiting" + (f" ({reasons})" if reasons else "")
-    return f"Slurm, phase {queue['phase']}: {queue['working']:,} at work, {waiting}; jobs {', '.join(queue['jobs'])}"
+    phase = f", phase {queue['phase']}" if queue["phase"] is not None else ""
+    return f"Slurm{phase}: {queue['working']:,} at work, {waiting}; jobs {', '.join(queue['jobs'])}"
 
 
 def next_step(status: Mapping[str, Any], run: str) -> str:
