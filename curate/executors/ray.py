@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from curate.config.execution import RayCluster
-from curate.core.errors import error
+from curate.core.errors import CurateError, error
 from curate.core.objects import Place
 from curate.core.plan import Phase
 from curate.core.stage import Work
@@ -94,6 +94,7 @@ class RayExecutor:
         self._demand: Demand | None = None
         self._ray: Any = None
         self._cluster: Cluster
+        self._lost = False
 
     def __enter__(self) -> Self:
         self._ray = connected(self._config.address)
@@ -106,6 +107,8 @@ class RayExecutor:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self._lost:
+            return  # Ray would ask a head that is not there, and end the process before it has said why
         self._end_all(self._actors)
         self._ray.shutdown()
 
@@ -126,6 +129,8 @@ class RayExecutor:
             pending = {id(a.event): a for a in self._actors if a.event is not None}
             events = [a.event for a in pending.values()]
             found, _ = self._ray.wait(events, num_returns=1, timeout=self._patience(), fetch_local=True)
+            if not found:
+                self._require(job)
             for event in found:
                 self._listen(job, pending[id(event)])
             for actor in self._overdue():
@@ -142,6 +147,14 @@ class RayExecutor:
                     exit_code=1,
                     phase=phase.name,
                 )
+
+    def _require(self, job: _Job) -> None:
+        """Look whether the cluster is still there, as nothing has been heard of it or an actor has been lost."""
+        try:
+            self._cluster.require(job.phase)
+        except CurateError:
+            self._lost = True
+            raise
 
     def _patience(self) -> float:
         """Seconds to wait for an event: until something may have taken too long."""
@@ -231,7 +244,7 @@ class RayExecutor:
         except errors.RayError as cause:
             raise error(
                 "E520",
-                f"Ray cannot start a worker ({self._demand}): {first_line(cause)}",
+                f"Ray cannot {'go on with' if actor.ready else 'start'} a worker ({self._demand}): {first_line(cause)}",
                 help="look whether the nodes have what a worker takes, and curate in Ray's Python",
                 exit_code=1,
                 phase=job.phase,
@@ -256,6 +269,7 @@ class RayExecutor:
         """An actor is gone: give its unit to another, unless that has been tried often enough."""
         unit, ready, log = actor.unit, actor.ready, actor.log
         todo, task = actor.todo, actor.task
+        self._require(job)
         self._end(actor)
         key = _STARTING if unit is None else unit
         if unit is not None or not ready:  # one that waits for work has failed at nothing

@@ -60,6 +60,7 @@ class Cluster:
         self._ray = ray
         self._adds = adds
         self._held: tuple[float, Demand | None, int] = (0.0, None, 0)
+        self._head: str = ray.get_runtime_context().gcs_address
 
     def room(self, demand: Demand) -> int:
         """Actors of this size that the cluster holds, with the nodes it may add; looked up every few seconds."""
@@ -70,6 +71,15 @@ class Cluster:
                 room = max(room, self._adds.nodes * self._room_added(demand))
             self._held = (time.monotonic() + _COUNTED, demand, room)
         return room
+
+    def require(self, phase: str) -> None:
+        """E520 if the cluster is gone. Ray itself asks a head that is not there for a minute and then ends the process."""
+        try:
+            _reach(self._head)
+        except OSError as cause:
+            raise _gone(f"Ray's head at {self._head} does not answer: {first_line(cause)}", phase) from cause
+        if self._adds is None and not self._nodes():
+            raise _gone("no node of the Ray cluster is left", phase)
 
     def check(self, phases: Sequence[Phase], threads: int, is_due: Callable[[Phase], bool]) -> None:
         """E520 for a phase that has work to do, and no node to do it on, now or later."""
@@ -101,6 +111,11 @@ class Cluster:
     def _room_added(self, demand: Demand) -> int:
         added = self._adds
         return demand.room(added.cpus, added.gpus, added.memory) if added is not None else 0
+
+
+def _gone(what: str, phase: str) -> CurateError:
+    help = "finished units are kept: start the cluster, and run again to continue"
+    return error("E520", what, help=help, exit_code=1, phase=phase)
 
 
 def _described(cpus: float, gpus: float, memory: float) -> str:

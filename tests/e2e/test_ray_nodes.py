@@ -83,7 +83,8 @@ def test_a_node_is_waited_for_and_its_gpus_are_shared_out(nodes: Nodes, place: P
     small = ("--set", "execution.ray.adds={nodes: 1, cpus: 2, memory: 4GB}")
     refused = place.curate("run", "job.yaml", *options, *small, environment=nodes.environment)
     refused.failed_with("E520", exit_code=2)
-    assert "phase pass2" in refused.err  # which needs a GPU; pass1 has not begun
+    assert "1 GPUs" in refused.err
+    assert "phase pass2" in refused.err  # pass1 has not begun
     assert not (place / "runs/job/done").exists()
 
     adds = ("--set", "execution.ray.adds={nodes: 1, cpus: 2, gpus: 2, memory: 4GB}")
