@@ -41,8 +41,9 @@ _CONFLICTS: Final = (409, 412)
 _REMOVED_AT_ONCE: Final = 1_000
 #: Parts of a file, of 50 MB each, that s3fs holds in memory and uploads at once.
 _PARTS: Final = 2
-#: Requests to remove keys that the store answers it could not remove now.
+#: Requests to remove keys that the store answers it could not remove now, and seconds more to wait before each.
 _REMOVALS: Final = 3
+_PAUSE: Final = 1.0
 
 
 class ObjectPath:
@@ -324,7 +325,7 @@ def _remove_from_bucket(fs: Any, paths: Sequence[str]) -> None:
     keys = [fs.split_path(path)[1] for path in paths]
     faults: list[dict[str, str]] = []
     for attempt in range(_REMOVALS):
-        time.sleep(attempt)
+        time.sleep(attempt * _PAUSE)
         some = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
         faults = fs.call_s3("delete_objects", Bucket=fs.split_path(paths[0])[0], Delete=some).get(
             "Errors", []
