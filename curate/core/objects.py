@@ -25,7 +25,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from itertools import groupby
@@ -231,8 +231,7 @@ class Sizes:
         self._root = root
         self._known: dict[Path, int | None] = {}
         self._listed: dict[ObjectPath, Mapping[ObjectPath, int]] = {}
-        #: Of files that many records name, by their names there.
-        self.shared: dict[str, int | None] = {}
+        self._named: dict[str, int | None] = {}
 
     def __call__(self, place: Place) -> int | None:
         if isinstance(place, Path):
@@ -244,6 +243,14 @@ class Sizes:
         if folder not in self._listed:
             self._listed[folder] = folder.sizes()
         return self._listed[folder].get(place)
+
+    def named(self, name: str, place_of: Callable[[str], Place]) -> int | None:
+        """Of a file by its name in records, of which a path is made once: that takes longer than to read a record, and packs
+        are named by thousands."""
+        if name not in self._named:
+            place = place_of(name)
+            self._named[name] = size_of(place) if isinstance(place, Path) else self(place)
+        return self._named[name]
 
 
 def put_whole(place: ObjectPath, data: bytes) -> None:
