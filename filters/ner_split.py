@@ -1,6 +1,7 @@
 """Put documents into train, dev and test parts by host, so that a test set can be kept out of everything else.
 
-In: `url`, and the column that names the document. Out, per document:
+In: `url`, and the column that names the document: `source_doc`, if the rows are published passages and have it, or over
+passages; else the document's own number. Out, per document:
 
     split   string   `train`, `dev`, `test`
     test    bool     whether it is in the test part
@@ -28,6 +29,8 @@ from pydantic import Field, model_validator
 
 from curate.core.batch import DocBatch
 from curate.core.columns import DOC
+from curate.core.errors import error
+from curate.core.passages import SOURCE_DOC
 from curate.core.stage import Annotator, StageConfig
 from filters.ner.splits import AUTHORITY, TEST, Group, Shares, group_key, host_of, part_of
 
@@ -46,10 +49,11 @@ class SplitConfig(StageConfig):
         "host",
         description="What stays together: pages of a `host`; or, where hosts are few, passages of a `document` alone.",
     )
-    document: str = Field(
-        DOC,
+    document: str | None = Field(
+        None,
         min_length=1,
-        description="Column that names the document of a row without host; of published passages `source_doc`.",
+        description="Column that names the document of a row without host; left out: `source_doc` if there is one, as in "
+        "published passages, else the row's own number.",
     )
 
     @model_validator(mode="after")
@@ -58,27 +62,42 @@ class SplitConfig(StageConfig):
             raise ValueError(f"dev {self.dev} and test {self.test} are together more than 1")
         return self
 
+    def settled(self, schema: pa.Schema) -> SplitConfig:
+        """By `source_doc` where it is. C206 if the column is none that names something."""
+        name = self.document or (SOURCE_DOC if SOURCE_DOC in schema.names else DOC)
+        kind = schema.field(name).type if name in schema.names else pa.string()
+        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            raise error(
+                "C206",
+                f"'{name}' is {kind}, and names no document",
+                help="set `document:` to a column of numbers or strings, such as id",
+                option="document",
+            )
+        return self.model_copy(update={"document": name})
+
 
 class NerSplit(Annotator[SplitConfig]):
     """Puts documents into train, dev and test parts by host."""
 
     Config = SplitConfig
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     def __init__(self, config: SplitConfig) -> None:
         self.config = config
+        self._document = config.document or DOC
 
     def reads(self) -> frozenset[str]:
-        return frozenset({"url", self.config.document})
+        return frozenset({"url", DOC, self._document})
 
     def writes(self) -> Mapping[str, pa.DataType]:
         return {"split": pa.string(), "test": pa.bool_()}
 
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
         by_host = self.config.group == "host"
+        own = batch.column(DOC).cast(pa.string())  # a row without a document's name goes by its number
         split = _parts(
             batch.column("url") if by_host else pa.nulls(batch.num_rows, pa.string()),
-            batch.column(self.config.document).cast(pa.string()),
+            pc.coalesce(batch.column(self._document).cast(pa.string()), own),
             Shares(self.config.dev, self.config.test),
             self.config.seed,
         )
@@ -95,7 +114,7 @@ def _parts(urls: pa.StringArray, documents: pa.StringArray, shares: Shares, seed
     if not len(alone):
         return split
     names = documents.take(pa.array(alone)).to_pylist()
-    parts = [part_of(group_key(None, name if name is not None else "") or "", shares, seed) for name in names]
+    parts = [part_of(group_key(None, name) or "", shares, seed) for name in names]
     mask = split.is_null()
     return pc.replace_with_mask(split, mask, pa.array(parts, pa.string()))
 

@@ -8,8 +8,9 @@ In: the spans that a step `filters.ner_merge` made, and the language of the pass
     translations_count    int32        spans with a translation
 
 Where the passage is in `source` (English) the translation is the label. Where its language is not known there is none; nor
-where the model's answer is no label (longer than 80 characters, several lines), which is counted as `invalid`. If more than
-`max_invalid_frac` of the answers are, beyond doubt, the run stops (R313).
+where the model's answer is no label (longer than 80 characters, several lines). Spans are counted as `translated` or
+`invalid`, answers that ended early as `cut_off`. If more than `max_invalid_frac` of the answers are no labels, beyond doubt,
+the run stops (R313), as in all steps that ask: a label's answer counts once, however many spans have the label.
 
 Each worker asks about a label once for each language, and about none that was answered before it started: answers are
 kept by model, prompt and parameters in `cache`, as those of `filters.ner_llm` are. The model stands in the metadata of
@@ -120,8 +121,12 @@ class NerTranslate(AskingStep[NerTranslateConfig]):
         self, span: Mapping[str, Any], language: str | None, said: Mapping[Pair, str | None]
     ) -> dict[str, Any]:
         label = span["label"]
-        translation = label if language == self.config.source else said.get((label, language or ""))
-        return {**span, "translation": translation}
+        if language == self.config.source:
+            return {**span, "translation": label}
+        pair = (label, language or "")
+        if pair in said:
+            self.counts["invalid" if said[pair] is None else "translated"] += 1
+        return {**span, "translation": said.get(pair)}
 
     def _ask(self, pairs: Sequence[Pair]) -> dict[Pair, str | None]:
         """The translation of each label into a language."""
@@ -138,16 +143,13 @@ class NerTranslate(AskingStep[NerTranslateConfig]):
 
         if new:
             self.client.ask(requests, seen)
-        found = {pair: self._said[pair] for pair in pairs}
-        invalid = sum(label is None for label in found.values())
-        self.counts["invalid"] += invalid
-        self.counts["translated"] += len(found) - invalid
-        return found
+        return {pair: self._said[pair] for pair in pairs}
 
     def _read(self, answer: Answer) -> str | None:
         """What an answer says. R313 if too many say nothing."""
         whole = answer.text is not None and answer.finish != "length"
         label = read_translation(answer.text or "", self.config.answer) if whole else None
+        self.counts["cut_off"] += answer.finish == "length"
         self.count(answer, valid=label is not None)
         return label
 

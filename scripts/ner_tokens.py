@@ -106,13 +106,14 @@ def trained(tokens: Tokens, languages: npt.NDArray[Any], chosen: npt.NDArray[np.
     network = torch.nn.Sequential(
         torch.nn.Linear(FEATURES, HIDDEN), torch.nn.ReLU(), torch.nn.Dropout(_DROPPED), torch.nn.Linear(HIDDEN, OUTPUTS)
     )  # fmt: skip
-    steps = EPOCHS * (len(joined) // _BATCH)
+    size = min(_BATCH, len(joined))
+    steps = EPOCHS * (len(joined) // size)
     optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.02, 1 - step / steps))
     for _ in range(EPOCHS):
         order = torch.randperm(len(joined), generator=turns)
-        for first in range(0, len(joined) - _BATCH + 1, _BATCH):
-            some = order[first : first + _BATCH]
+        for first in range(0, len(joined) - size + 1, size):
+            some = order[first : first + size]
             loss = torch.nn.functional.binary_cross_entropy_with_logits(
                 network(given[some].float()), wanted[some], reduction="none"
             )

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,11 @@ class StageConfig(BaseModel):
     LOCATIONS: ClassVar[tuple[str, ...]] = ()
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def settled(self, schema: pa.Schema) -> Self:
+        """The options as a plan has them. schema: of the input, or of its passages for a step over these. An option that is
+        left out may depend on the columns there are. `CurateError` with `option=` where one does not fit them."""
+        return self
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from curate.core.errors import CurateError
 from curate.core.overlay import DROP, DROP_REASONS, TEXT_BYTES
 from curate.core.passages import Beside
 from curate.core.plan import Plan, StepPlan
-from curate.core.stage import Caching, Context, Job, Selector
+from curate.core.stage import Caching, Context, Job, Selector, StageConfig
 from curate.core.suggest import did_you_mean
 from curate.planning.artifacts import checksums
 from curate.planning.checking import Checking
@@ -48,7 +48,7 @@ def checked_steps(
     )  # steps with a path that means nothing: what they find there would be another fault
     for entry in checking.loaded.config.steps:
         before = len(checking.problems)
-        step = _located(checking, entry)
+        step = _settled(checking, _located(checking, entry), schema)
         if len(checking.problems) > before:
             lost.add(step.name)
         instance = _built(checking, step)
@@ -111,6 +111,19 @@ def _located(checking: Checking, step: Step) -> Step:
             checking.add(cause, (*step.path, name))
             found[name] = None if isinstance(value, str) else ()
     return replace(step, options=step.options.model_copy(update=found))
+
+
+def _settled(checking: Checking, step: Step, schema: pa.Schema | None) -> Step:
+    """The step with what its options leave to the input's columns (`StageConfig.settled`)."""
+    if schema is None or not isinstance(step.options, StageConfig):
+        return step
+    try:
+        own = schema if step.over is None else Beside(step.over).fields(schema)
+        return replace(step, options=step.options.settled(own))
+    except CurateError as cause:
+        for p in cause.problems:
+            checking.add(CurateError([p]), (*step.path, str(p.context["option"])))
+        return step
 
 
 def _absolute(path: str) -> str:

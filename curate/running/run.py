@@ -25,6 +25,7 @@ from curate.core.objects import Place, as_place, remove, remove_tree
 from curate.core.plan import Phase, Plan, pack
 from curate.executors.gpus import gpus_for
 from curate.executors.local import Executor, Listener, LocalExecutor, Share
+from curate.executors.slurm.notice import forget_queue
 from curate.io.card import dataset_card
 from curate.io.publish import arrange
 from curate.planning.fingerprints import (
@@ -104,7 +105,7 @@ def lay_out(plan: Plan, manifest: Manifest, folder: RunFolder) -> None:
     write_atomically(folder.manifest, manifest.to_json())
     folder.failure.unlink(missing_ok=True)
     remove_tree(folder.evidence("").parent)  # why the last try stopped
-    remove_tree(folder.beside / "slurm")  # nothing of it is in the queue any more
+    forget_queue(folder)  # nothing of it is there any more
     _drop_old_phases(folder, plan)
     _check_outputs(plan, folder)
 
@@ -188,7 +189,9 @@ def _writer_of(plan: Plan, phase: Phase) -> Phase:
 
 def _pending(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> bool:
     fingerprints = unit_fingerprints(plan, manifest, phase, folder)
-    return fingerprints is None or len(finished_units(plan, manifest, phase, folder)) < len(fingerprints)
+    if fingerprints is None:
+        return True
+    return len(finished_units(plan, manifest, phase, folder, fingerprints)) < len(fingerprints)
 
 
 @dataclass(frozen=True)
@@ -229,7 +232,7 @@ def open_phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) 
         raise error(
             "R306", f"phase {phase.name} cannot start: its rows have not been counted", help="run again"
         )
-    done = finished_units(plan, manifest, phase, folder)
+    done = finished_units(plan, manifest, phase, folder, fingerprints)
     forget(folder, phase.name, done)
     _sweep_own(plan, manifest, folder, phase, done)
     layout = read_layout(plan, manifest, phase.output or "", folder) if phase.kind == "write" else None
@@ -244,7 +247,7 @@ def close_phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase,
     worked: whether units were done since the phase was opened, so that killed attempts may have left files.
     """
     fingerprints = unit_fingerprints(plan, manifest, phase, folder) or {}
-    done = finished_units(plan, manifest, phase, folder)
+    done = finished_units(plan, manifest, phase, folder, fingerprints)
     missing = sorted(set(fingerprints) - set(done))
     if missing:
         raise error(

@@ -161,8 +161,8 @@ def _show_total(found: list[Imported], output: Path) -> None:
 def score_command(gold: Path, pred: Path, by: str, types: Path | None, as_json: bool) -> None:
     """Score predicted spans against gold ones.
 
-    GOLD and PRED are folders that `curate ner import` wrote, or Parquet files with `text` and `spans` (start, end,
-    label; in code points). Sentences are paired by their text. Strict scores are those of seqeval; relaxed ones count
+    GOLD and PRED are folders that `curate ner import` or a run wrote, or Parquet files with `text` and `spans` (start,
+    end, label; in code points). Sentences are paired by their text. Strict scores are those of seqeval; relaxed ones count
     spans that overlap.
 
     \b

@@ -24,12 +24,10 @@ from typing import Any, BinaryIO, Final, Literal, Protocol
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from curate.core.errors import error
+from filters.ner import tables
 from filters.ner.bio import tags_of
 from filters.ner.export_spacy import SpacyWriter
-from filters.ner.gold import SENTENCES_FILE
 from filters.ner.types import TypeMap, span_type
 
 Format = Literal["bio", "gliner", "spacy"]
@@ -82,28 +80,15 @@ def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def read_tokens(path: Path) -> pa.Table:
-    """An import, or what a run published: a Parquet file or a folder of them, with all columns. D401, D402."""
-    files = [path]
-    if path.is_dir():
-        single = path / SENTENCES_FILE
-        files = [single] if single.is_file() else sorted(path.rglob("*.parquet"))
+    """An import, or what a run published: a Parquet file or a folder of them, with all columns. D401, D402, D403, D410."""
     help = "give the folder of `curate ner import` or of a run, or a Parquet file with text, tokens and spans"
-    if not files:
-        raise error("D401", f"there are no Parquet files in {path}", help=help)
-    tables = []
-    for file in files:
-        try:
-            table = pq.ParquetFile(file).read()
-        except (pa.ArrowInvalid, FileNotFoundError) as cause:
-            raise error("D401", f"{file} cannot be read as Parquet: {cause}", help=help) from cause
-        missing = sorted({"text", "tokens", "spans"} - set(table.column_names))
-        if missing:
-            raise error("D402", f"{file} has no column '{missing[0]}'", help=help)
-        tables.append(table)
-    try:
-        return pa.concat_tables(tables, promote_options="default").replace_schema_metadata()
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as cause:
-        raise error("D403", f"the files in {path} differ in their columns: {cause}", help=help) from cause
+    found = [
+        (file, tables.read(file, ("text", "tokens", "spans"), help)) for file in tables.files_of(path, help)
+    ]
+    joined = tables.joined([table for _, table in found], path, help)
+    for file, table in found:
+        tables.check(table, file, {"tokens": (), "spans": ("label",), NESTED: ("label",)}, full=("tokens",))
+    return joined.replace_schema_metadata()
 
 
 def _located(

@@ -26,11 +26,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate.core.columns import UNDETERMINED
-from curate.core.errors import error
-from filters.ner.gold import SENTENCES_FILE
+from filters.ner import tables
 from filters.ner.types import TypeMap
 
 By = Literal["label", "standard", "core"]
@@ -188,39 +186,13 @@ def _typed(spans: Sequence[Mapping[str, Any]], by: By, types: TypeMap) -> tuple[
 
 
 def read_annotated(path: Path) -> pa.Table:
-    """`text`, `spans`, `language` of a Parquet file, or of the folder that an import wrote. D401, D402, D403, D410."""
-    file = path / SENTENCES_FILE if path.is_dir() else path
-    help = "give the folder that `curate ner import` wrote, or a Parquet file with text and spans"
-    try:
-        table = pq.read_table(file)
-    except (pa.ArrowInvalid, FileNotFoundError) as cause:
-        raise error("D401", f"{file} cannot be read as Parquet: {cause}", help=help) from cause
-    missing = {"text", "spans"} - set(table.column_names)
-    if missing:
-        raise error("D402", f"{file} has no column '{min(missing)}'", help=help)
-    kind = table.schema.field("spans").type
-    inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else None
-    if inner is None or not pa.types.is_struct(inner):
-        raise error("D403", f"'spans' of {file} is {kind}, no list of structs", help=help)
-    lacking = {"start", "end", "label"} - {inner.field(i).name for i in range(inner.num_fields)}
-    if lacking:
-        raise error("D402", f"'spans' of {file} has no field '{min(lacking)}'", help=help)
-    if "language" not in table.column_names:
-        table = table.append_column("language", pa.nulls(len(table), pa.string()))
-    table = table.select(["text", "spans", "language"])
-    _check(table, file)
-    return table
-
-
-def _check(table: pa.Table, file: Path) -> None:
-    """D410 for the first span that is not within its text."""
-    for row, (text, spans) in enumerate(
-        zip(table["text"].to_pylist(), table["spans"].to_pylist(), strict=True)
-    ):
-        for span in spans or []:
-            start, end = span["start"], span["end"]
-            if text is None or start is None or end is None or not 0 <= start < end <= len(text):
-                message = f"{file}, row {row}: the span {start} … {end} is not within its text"
-                raise error(
-                    "D410", message, help="offsets count code points of the text, from 0, end excluded"
-                )
+    """`text`, `spans`, `language` of a Parquet file, or of a folder of an import or a run. D401, D402, D403, D410."""
+    help = "give the folder of `curate ner import` or of a run, or a Parquet file with text and spans"
+    found = []
+    for file in tables.files_of(path, help):
+        table = tables.read(file, ("text", "spans"), help)
+        tables.check(table, file, {"spans": ("label",)})
+        if "language" not in table.column_names:
+            table = table.append_column("language", pa.nulls(len(table), pa.string()))
+        found.append(table.select(["text", "spans", "language"]))
+    return tables.joined(found, path, help)

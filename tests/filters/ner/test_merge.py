@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters.ner.annotations import MERGED_SPAN, annotate
 from filters.ner.ground import Grounded
 from filters.ner.merge import Merged, Merger
+from filters.ner.teachers.teacher import MENTION
 from filters.ner.types import type_map
 
 LABELS = ("PER", "person", "LOC", "zork", "Zork!")
@@ -143,6 +145,42 @@ def test_columns_of_answers() -> None:
         (0, "llm", "Paris", None, "not_in_text"),
         (0, "spacy", "x", 4, "another_text"),
     ]
+
+
+def said_in(text: str) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """Answers to one passage: parts of the text and what is not in it, with offsets, wrong ones too, and without."""
+    at = st.integers(0, len(text))
+    part = st.tuples(at, at).map(lambda ends: text[min(ends) : max(ends)])
+    strings = st.builds(dict, text=part | st.sampled_from(["Zoe", " "]), label=st.sampled_from([*LABELS, ""]))
+    offsets = st.builds(dict, text=st.none(), label=st.sampled_from(LABELS), start=at, end=at)
+    return st.lists(strings, max_size=5) | st.lists(offsets, max_size=5)
+
+
+HOSTILE = [
+    "Ada Ada in Köln, Ko\u0308ln",
+    "北京東京 ไทยแลนด์",
+    "ذهب محمد إلى القاهرة",
+    "नमस्ते दिल्ली",
+    "👩‍👩‍👧 e\u0323\u0301 🇩🇪",
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(HOSTILE), st.data())
+def test_every_mention_of_every_teacher_is_a_vote_or_a_reject(text: str, data: st.DataObject) -> None:
+    answers = {teacher: data.draw(said_in(text)) for teacher in "abc"}
+    columns = {teacher: pa.array([said], pa.list_(MENTION)) for teacher, said in answers.items()}
+    found = annotate(pa.array([text]), columns, type_map())
+    spans = [*found.spans.to_pylist()[0], *found.nested.to_pylist()[0]]
+    rejects = found.rejects.to_pylist()
+    counted = Counter((vote["teacher"], vote["label"]) for span in spans for vote in span["votes"])
+    counted += Counter((reject["teacher"], reject["label"]) for reject in rejects)
+    assert counted == Counter((teacher, m["label"]) for teacher, said in answers.items() for m in said)
+    for span in spans:
+        assert text[span["start"] : span["end"]] == span["text"] != ""
+    for reject in rejects:
+        if reject["reason"] == "overlaps_better":
+            assert text[reject["start"] : reject["end"]] == reject["mention"]
 
 
 def test_overlaps_of_merging_are_among_the_rejects() -> None:

@@ -18,9 +18,20 @@ input: {path: in.jsonl, columns: {lang: lang}}
 steps:
   - {use: filters.ner_split, as: held, test: 0.3}
   - {use: filters.passages, max_tokens: 16}
+  - {use: filters.ner_split, as: again, test: 0.3, over: passages__spans}
 publish:
   - {name: pretrain, path: out/web/pretrain, where: not held__test, columns: {text: text, id: id}}
   - {name: ner, path: out/web/ner, unit: passages__spans}
+"""
+#: A run whose input are the passages; a third of them has no address and goes by `source_doc`.
+PASSAGES = """
+name: parts
+language: language
+input: {path: out/web/ner}
+steps:
+  - {use: filters.ner_split, as: held, test: 0.3}
+publish:
+  - {name: test, path: out/parts, where: held__test, columns: {id: id, again__test: again}}
 """
 
 
@@ -35,6 +46,7 @@ def test_no_test_document_is_in_pretrain(tmp_path: Path) -> None:
         )
     (place / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     place.run(place.config(WEB, "web.yaml")).succeeded()
+    place.run(place.config(PASSAGES, "parts.yaml")).succeeded()
     model = ruler(tmp_path / "ruler")
     place.curate("run", CONFIG, "--workers", "1", "--set", f"steps.spacy.model={model}").succeeded()
     arguments = ("out/ner/annotated", "set", "--format", "datasets", "--test", "0.3")
@@ -55,3 +67,12 @@ def test_no_test_document_is_in_pretrain(tmp_path: Path) -> None:
     assert not parts["test"] & pretrain
     assert parts["train"] == pretrain
     assert parts["test"] | pretrain == {row["id"] for row in rows}
+    held = [
+        row for file in (place / "out/parts").rglob("*.parquet") for row in pq.read_table(file).to_pylist()
+    ]
+    assert {row["id"].partition("#")[0] for row in held} == parts["test"]
+    assert all(row["again"] for row in held)
+    passages = [
+        row for file in (place / "out/web/ner").rglob("*.parquet") for row in pq.read_table(file).to_pylist()
+    ]
+    assert sum(row["again__test"] for row in passages) == len(held) > len(parts["test"])

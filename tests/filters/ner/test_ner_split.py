@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from curate.core.batch import DocBatch
+from curate.core.errors import CurateError
 from filters.ner.splits import Shares, assign, host_of
 from filters.ner_split import NerSplit, SplitConfig
 
@@ -59,6 +60,31 @@ def test_documents_of_one_host_are_parted_if_asked() -> None:
     found = step.annotate(DocBatch(pa.RecordBatch.from_pydict(columns)))["split"].to_pylist()
     assert found == assign([None] * 60, [str(i) for i in range(60)], Shares(0.0, 0.3), 1)
     assert set(found) == {"train", "test"}
+
+
+def test_the_document_is_source_doc_where_there_is_one() -> None:
+    """Passages of one document stay together; a row that names none goes by its own number."""
+    parents = [n // 3 for n in range(60)] + [None, None]
+    columns = {
+        "doc": pa.array(range(1000, 1062), pa.int64()),
+        "text": pa.array(["x"] * 62),
+        "url": pa.nulls(62, pa.string()),
+        "source_doc": pa.array(parents, pa.int64()),
+    }
+    record = pa.RecordBatch.from_pydict(columns)
+    config = SplitConfig(test=0.3).settled(record.schema)
+    assert config.document == "source_doc"
+    found = NerSplit(config).annotate(DocBatch(record))["split"].to_pylist()
+    names = [str(n) for n in parents[:60]] + ["1060", "1061"]
+    assert found == assign([None] * 62, names, Shares(0.0, 0.3), 1)
+    assert SplitConfig().settled(record.schema.remove(3)).document == "doc"
+    assert SplitConfig(document="doc").settled(record.schema).document == "doc"
+
+
+def test_a_column_that_names_no_document() -> None:
+    schema = pa.schema([("source_doc", pa.list_(pa.int64()))])
+    with pytest.raises(CurateError, match=r"C206.*'source_doc' is list"):
+        SplitConfig().settled(schema)
 
 
 def test_shares_of_more_than_all() -> None:

@@ -122,15 +122,18 @@ def test_half_a_character_in_an_answer_ends_nothing(tmp_path: Path) -> None:
 
 def test_an_export_takes_the_translations(tmp_path: Path) -> None:
     with LlmServer(german) as server:
-        rows, _, _ = translated(server.url, tmp_path)
+        rows, _, step = translated(server.url, tmp_path)
     tokens = [[{"start": a, "end": b} for a, b in ((0, 3), (4, 6), (7, 11)) if b <= len(t)] for t, _ in TEXTS]
-    table = pa.table(
-        {
-            "text": [text for text, _ in TEXTS],
-            "tokens": pa.array(tokens, pa.list_(TOKEN)),
-            "spans": pa.array([r["spans"] for r in rows], pa.list_(TRANSLATED_SPAN)),
-        }
-    )
+    spans = pa.array([r["spans"] for r in rows], pa.list_(TRANSLATED_SPAN))
+    facts = {
+        f"curate.{fact}": value for fact, value in step.provenance().items()
+    }  # as the runner writes them
+    kinds = [
+        pa.field("text", pa.string()),
+        pa.field("tokens", pa.list_(TOKEN)),
+        pa.field("spans", spans.type, metadata=facts),
+    ]
+    table = pa.table([[text for text, _ in TEXTS], tokens, spans], pa.schema(kinds))
     pq.write_table(table, tmp_path / "made.parquet")
     arguments = [
         "ner",
@@ -153,10 +156,8 @@ def test_an_export_takes_the_translations(tmp_path: Path) -> None:
         "datasets",
     ]
     CliRunner().invoke(cli, arguments, catch_exceptions=False)
-    assert (
-        "`translation` is the label in the text's language, by a"
-        in (tmp_path / "set" / "README.md").read_text()
-    )
+    card = (tmp_path / "set" / "README.md").read_text()
+    assert "`translation` is the label in the text's language, by the language model smollm2." in card
 
 
 @pytest.mark.parametrize(
