@@ -61,6 +61,8 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 MEAN_TOKENS, MOST_TOKENS = 690, 8192
 HEADS = 3
+#: Of the packed model, what is compiled on a GPU.
+PARTS = ("_rotated", "_gate", "_sum")
 
 
 def write_model(folder: Path, config: dict[str, Any], texts: list[str]) -> None:
@@ -215,6 +217,7 @@ def main(tiny: bool, count: int, batch_tokens: int) -> None:
 
     from filters.encoders.options import PackedOptions, make_encoder
     from filters.encoders.packed import packed_model
+    from filters.encoders.packed_parts import Fused
     from filters.encoders.packed_weights import read_tensors
     from filters.heads.checkpoints import imported
     from filters.heads.head import Head
@@ -259,9 +262,9 @@ def main(tiny: bool, count: int, batch_tokens: int) -> None:
             heads.append(Head(card, loaded))
             torch_heads.append(layers.to(device=device, dtype=dtype))
         plain: Any = packed_model(config, read_tensors(encoder.files(), device, dtype))
-        for part in ("_rotated", "_gate", "_sum"):  # nothing is compiled in JQL's
+        for part in PARTS:  # nothing is compiled in JQL's
             made = getattr(plain, part)
-            setattr(plain, part, getattr(made, "_torchdynamo_orig_callable", made))
+            setattr(plain, part, made.part if isinstance(made, Fused) else made)
     library.enable_truncation(MOST_TOKENS)
     library.enable_padding(pad_id=config["pad_token_id"])
     column = pa.array(documents, pa.string())
@@ -288,6 +291,9 @@ def main(tiny: bool, count: int, batch_tokens: int) -> None:
         print(f"| {name} | {taken:.2f} | {line} |")
     added = max(0.0, (ours - headless) / ours)
     print(f"matrix rate {rate / 1e12:.2f} TFLOP/s; encoder busy {busy:.1%} of the time")
+    made_of = [getattr(encoder._model, part) for part in PARTS]
+    compiled = sum(isinstance(part, Fused) and part.compiled for part in made_of)
+    print(f"{compiled} of {len(PARTS)} parts compiled")
     print(f"heads add {added:.2%} to the time; {heads_cpu:.2f} CPU s, {heads_cpu / ours:.1%} of a core")
     print(f"{theirs / ours:.2f} x JQL's procedure")
     apart = max(float(np.abs(a - np.array(b)).max()) for a, b in zip(scores, wanted, strict=True))

@@ -9,6 +9,8 @@ work, and `curate run` again until it ends well. A line of the table is printed 
     tasks   of the phase with the fault      runs    how often `curate run` was typed, 1 being the best
     nodes   share of the tasks on each CPU node (of the faultless case)      same    published bytes = those of the local run
 
+Case `stores` has inputs, run folder and outputs in a store (moto's server on loopback), and an element cancelled.
+
 Case `chunks` has 1,500 tasks, more than MaxArraySize (1,001), and compares when jobs began and ended by Slurm's clock: the
 job between the phases must not begin before every task of both arrays has ended. Faults inside a task happen by
 tests/e2e/injected, at one call of the function that does a unit; memory and time limits are Slurm's own. Exit 1 unless every
@@ -18,12 +20,13 @@ case ends in the bytes of the local run after at most two runs.
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
+import logging
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -61,13 +64,19 @@ class Case:
 
     name: str
     inside: Mapping[int, str] = field(default_factory=dict)
-    outside: Callable[[Path], None] | None = None
+    outside: Callable[[], None] | None = None
     config: str = CONFIG
+    store: bool = False
 
 
-def kill_daemon(root: Path) -> None:
-    """A node is gone at once: its slurmd, then its tasks and what watches over them; Slurm starts twins elsewhere."""
+def kill_daemon() -> None:
+    """Slurm's daemon of a node dies; the tasks there live on."""
     os.kill(int((CLUSTER / "run/slurmd-cpu2.pid").read_text()), signal.SIGKILL)
+
+
+def kill_node() -> None:
+    """A node is gone at once: its slurmd, then its tasks and what watches over them; Slurm starts twins elsewhere."""
+    kill_daemon()
     own = {b"SLURMD_NODENAME=cpu2", f"SLURM_CONF={CLUSTER}/slurm.conf".encode()}
     tasks = [
         int(p.parent.name) for p in Path("/proc").glob("[0-9]*/environ") if own <= {*_bytes(p).split(b"\0")}
@@ -87,7 +96,7 @@ def _bytes(path: Path) -> bytes:
         return b""
 
 
-def cancel_one(root: Path) -> None:
+def cancel_one() -> None:
     """Somebody cancels one element that is at work."""
     for line in ask("squeue", "-h", "-r", "-t", "RUNNING", "-o", "%F_%K %j").splitlines():
         element, name = line.split()
@@ -100,12 +109,20 @@ EAT: Final = f"{sys.executable} -c 'import time; x = bytearray(b\"x\") * 900_000
 SHORT: Final = CONFIG.replace('time: "10"', 'time: "2"')
 CASES: Final = (
     Case("none"),
-    Case("killed-node", outside=kill_daemon),
+    Case("killed-node", outside=kill_node),
+    Case("killed-slurmd", outside=kill_daemon),
     Case("cancelled-element", outside=cancel_one),
     Case("time-limit", {7: "sleep 900"}, config=SHORT),
     Case("out-of-memory", {9: EAT}),
     Case("failing-task", {11: "exit 7"}),
     Case("three-at-once", {7: "sleep 900", 9: EAT}, cancel_one, SHORT),  # for those in a hurry
+    Case(
+        "stores",
+        outside=cancel_one,
+        config=CONFIG.replace(": in/", ": s3://faults/in/").replace(": out", ": s3://faults/out")
+        + "run_dir: s3://faults/runs/job\n",
+        store=True,
+    ),
 )
 
 
@@ -119,11 +136,9 @@ def main() -> None:
         f"{'case':20}{'tasks':>6}{'runs':>5}{'wall s':>8}{'CPU s/task':>11}  same  nodes, exit codes and errors"
     )
     ok = True
-    for case in CASES:
-        if case.name in given.only if given.only else case.name != "three-at-once":
-            ok &= run_case(case, given.tasks)
-    if not given.only or "chunks" in given.only:
-        ok &= run_case(Case("chunks"), given.many)
+    cases = {case.name: case for case in (*CASES, Case("chunks"))}
+    for name in given.only or [name for name in cases if name != "three-at-once"]:
+        ok &= run_case(cases[name], given.many if name == "chunks" else given.tasks)
     sys.exit(not ok)
 
 
@@ -133,21 +148,24 @@ def run_case(case: Case, tasks: int) -> bool:
         prefix="slurm-faults-", dir=os.environ.get("SHARED", "/var/tmp")
     ) as scratch:
         place = Path(scratch)
-        expected = local_bytes(place / "local", tasks)
+        expected = local_bytes(tasks)
         work = place / "work"
         make(work, tasks, case.config)
+        bucket = Bucket(work) if case.store else None
         began = time.monotonic()
         codes: list[int] = []
         said: list[str] = []
         try:
             while not codes or (codes[-1] != 0 and len(codes) < 4):
-                code, errors = follow(case, work, first=not codes)
+                code, errors = follow(case, work, bucket, first=not codes)
                 codes.append(code)
                 said += errors
         finally:
             ask(str(ROOT / "scripts/slurm_cluster.sh"), "up")
         wall = time.monotonic() - began
-        same = published(work / "out") == expected
+        same = (published(work / "out") if bucket is None else bucket.published()) == expected
+        if bucket is not None:
+            bucket.server.stop()
         shares = nodes(work)
         notes = [f"{node} {shares[node] / max(1, sum(shares.values())):.0%}" for node in CPU_NODES]
         fine = same and len(codes) <= 2 and sum(shares.values()) >= tasks
@@ -167,14 +185,50 @@ def run_case(case: Case, tasks: int) -> bool:
 
 def cpu_seconds(work: Path) -> float:
     """Median CPU seconds of a task, which its log tells at the end."""
-    logs = (work / "runs/job/logs/slurm").glob("pass1.*.log")
+    logs = logs_of(work).glob("pass1.*.log")
     told = [
         float(t) for p in logs for t in re.findall(r"^done, ([0-9.]+) s of CPU", p.read_text(), re.MULTILINE)
     ]
     return sorted(told)[len(told) // 2] if told else 0.0
 
 
-def follow(case: Case, work: Path, *, first: bool) -> tuple[int, list[str]]:
+def logs_of(work: Path) -> Path:
+    """Logs of tasks; of a run folder in a store they stand beside it, in a folder with a longer name."""
+    return next((work / "runs").glob("job*")) / "logs/slurm"
+
+
+class Bucket:
+    """An S3 server on loopback and a bucket with the inputs; in the environment of what is started from now on."""
+
+    def __init__(self, work: Path) -> None:
+        import boto3
+        from moto.server import ThreadedMotoServer
+
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self.server.start()
+        host, port = self.server.get_host_and_port()
+        os.environ |= {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+        os.environ |= {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}
+        self._client = boto3.client("s3")
+        self._client.create_bucket(Bucket="faults")
+        for path in (work / "in").iterdir():
+            self._client.upload_file(str(path), "faults", f"in/{path.name}")
+
+    def keys(self, prefix: str) -> list[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket="faults", Prefix=prefix)
+        return [found["Key"] for page in pages for found in page.get("Contents", ())]
+
+    def published(self) -> dict[str, str]:
+        """As of a folder."""
+        objects = {key: self._client.get_object(Bucket="faults", Key=key) for key in self.keys("out/")}
+        return {
+            key.removeprefix("out/"): hashlib.sha256(found["Body"].read()).hexdigest()
+            for key, found in objects.items()
+        }
+
+
+def follow(case: Case, work: Path, bucket: Bucket | None, *, first: bool) -> tuple[int, list[str]]:
     """`curate run --on slurm --wait`, with the fault in the first run; its exit status and the codes of its errors."""
     variables = dict(os.environ)
     if first and case.inside:
@@ -203,15 +257,18 @@ def follow(case: Case, work: Path, *, first: bool) -> tuple[int, list[str]]:
         text=True,
     )
     if first and case.outside is not None:
-        while process.poll() is None and len(finished(work)) < len(list((work / "in").iterdir())) // 10:
+        while process.poll() is None and finished(work, bucket) < len(list((work / "in").iterdir())) // 10:
             time.sleep(0.5)
-        case.outside(work)
+        case.outside()
     _out, err = process.communicate()
     return process.returncode, re.findall(r"^error\[\w+\].*", err, re.MULTILINE)
 
 
-def finished(work: Path) -> list[Path]:
-    return list((work / "runs/job/done/pass1").glob("[0-9]*.json"))
+def finished(work: Path, bucket: Bucket | None) -> int:
+    """Units of the first phase that are done."""
+    if bucket is not None:
+        return len(bucket.keys("runs/job/done/pass1/"))
+    return len(list((work / "runs/job/done/pass1").glob("[0-9]*.json")))
 
 
 def make(place: Path, tasks: int, config: str) -> None:
@@ -228,13 +285,14 @@ def make(place: Path, tasks: int, config: str) -> None:
         pq.write_table(table, place / f"in/{number:05d}.parquet")
 
 
-def local_bytes(place: Path, tasks: int) -> dict[str, str]:
+@functools.cache
+def local_bytes(tasks: int) -> dict[str, str]:
     """What the local run of the same shards publishes."""
-    make(place, tasks, CONFIG)
-    subprocess.run([CURATE, "run", "job.yaml"], cwd=place, check=True, capture_output=True)
-    found = published(place / "out")
-    shutil.rmtree(place)
-    return found
+    with tempfile.TemporaryDirectory(prefix="slurm-faults-", dir="/var/tmp") as scratch:
+        place = Path(scratch) / "local"
+        make(place, tasks, CONFIG)
+        subprocess.run([CURATE, "run", "job.yaml"], cwd=place, check=True, capture_output=True)
+        return published(place / "out")
 
 
 def published(out: Path) -> dict[str, str]:
@@ -248,7 +306,7 @@ def published(out: Path) -> dict[str, str]:
 
 def nodes(work: Path) -> Mapping[str, int]:
     """How many lives of tasks each node has seen, by the tasks' logs."""
-    logs = (work / "runs/job/logs/slurm").glob("pass1.*.log")
+    logs = logs_of(work).glob("pass1.*.log")
     return Counter(
         re.findall(r"^pass1, task \d+ of \d+ on (\w+)", "\n".join(p.read_text() for p in logs), re.MULTILINE)
     )
@@ -256,10 +314,8 @@ def nodes(work: Path) -> Mapping[str, int]:
 
 def order(work: Path) -> tuple[bool, int]:
     """Whether the job after the phase began when every task had ended, by Slurm's clock; and how many arrays there were."""
-    names = {
-        path.name.split(".")[1].split("_")[0] for path in (work / "runs/job/logs/slurm").glob("pass1.*.log")
-    }
-    after = next((work / "runs/job/logs/slurm").glob("after-pass1.*.log")).name.split(".")[1]
+    names = {path.name.split(".")[1].split("_")[0] for path in logs_of(work).glob("pass1.*.log")}
+    after = next(logs_of(work).glob("after-pass1.*.log")).name.split(".")[1]
     ends = [t for name in names for t in times(name, "EndTime")]
     return len(ends) > 1001 and times(after, "StartTime")[0] >= max(ends), len(names)
 

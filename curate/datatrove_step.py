@@ -104,9 +104,10 @@ class Curate(PipelineStep):  # type: ignore[misc]  # datatrove is untyped
 
     def _work(self, rank: int, world_size: int) -> None:
         from curate.running.run import is_needless
-        from curate.running.task import Worker
+        from curate.running.task import ATTRIBUTES, Worker
 
-        worker = Worker(as_place(self.root), threads=int(os.environ.get("OMP_NUM_THREADS", "1")))
+        threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
+        worker = Worker(as_place(self.root), threads=threads, patience=ATTRIBUTES)
         try:
             if is_needless(worker.plan, worker.manifest, worker.folder, worker.plan.phase(self.phase)):
                 return
@@ -120,12 +121,15 @@ class Curate(PipelineStep):  # type: ignore[misc]  # datatrove is untyped
 
 
 def _end(folder: RunFolder, phase: str) -> None:
-    """Bring a phase to its end and make the next ones ready."""
+    """Bring a phase to its end and make the next ones ready, once this node sees what the ranks wrote on others."""
+    from curate.executors.slurm.advance import await_phases
     from curate.running.locks import locked
     from curate.running.run import record_failure
+    from curate.running.saved_run import load_run
 
     with locked(folder):
         try:
+            await_phases(*load_run(folder.root), folder, phase, all_done=False)
             _go_on(folder, phase)
         except CurateError as cause:
             record_failure(folder, cause)

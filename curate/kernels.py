@@ -108,7 +108,7 @@ def fill(root: Place) -> None:
     from curate.core.stage import Annotator, Context, Job
     from curate.core.text.warm import compile_kernels
     from curate.running.saved_run import load_run
-    from curate.running.task import build_step
+    from curate.running.steps import build_step
 
     plan, _ = load_run(root)
     with tempfile.TemporaryDirectory() as scratch:

@@ -39,6 +39,7 @@ from curate.core.text.memory import inlined, kernel
 from dedup.edge_file import EdgeBatch, EdgeFile
 from dedup.index import Published
 from dedup.numbering import Documents, Index, Numbers, Scratch
+from dedup.radix import best_first
 from dedup.records import FOUND, Emitted, first_old, group_of, looked_up, named
 
 Int64s = npt.NDArray[np.int64]
@@ -47,8 +48,6 @@ Int64s = npt.NDArray[np.int64]
 _AT_ONCE: Final = 1 << 21
 #: Edges whose documents are looked at before the first of them is worked on; two cache lines of each in a core's first.
 _AHEAD: Final = 128
-#: Bits of a rank to sort by at a time; six times as many are 66.
-_DIGIT: Final = 11
 
 
 class Clusters(NamedTuple):
@@ -140,7 +139,7 @@ def stars(batches: Iterable[EdgeBatch], scratch: Scratch | None = None) -> Decid
         if index.ranked:
             rank[one], rank[other] = batch.rank, batch.other_rank
         _degrees(one, other, ends)
-    order = _best_first(rank, index.number, scratch)
+    order = best_first(rank, index.number, scratch)
     del rank
     _add_up(ends)
     near = scratch.array(int(ends[-1]), index.number, 0)
@@ -150,17 +149,6 @@ def stars(batches: Iterable[EdgeBatch], scratch: Scratch | None = None) -> Decid
     _remove(order, ends, near, survivor)
     del order, ends, near
     return _described(index, survivor, batches, scratch)
-
-
-def _best_first(rank: Int64s, number: npt.DTypeLike, scratch: Scratch) -> Numbers:
-    """number[rank]: numbers by rank, equal ones ascending: radix sort, since `argsort` would answer in plain memory."""
-    order, spare = (scratch.array(len(rank), number, 0) for _ in range(2))
-    counts = np.zeros((6, 1 << _DIGIT), np.int64)
-    _count_digits(rank, order, counts)
-    for digit in np.flatnonzero(np.count_nonzero(counts, axis=1) > 1):
-        _by_digit(rank, digit * _DIGIT, np.cumsum(counts[digit]) - counts[digit], order, spare)
-        order, spare = spare, order
-    return order
 
 
 def _numbered(batches: Iterable[EdgeBatch], index: Index) -> Iterator[tuple[Numbers, Numbers, EdgeBatch]]:
@@ -260,27 +248,6 @@ def _add_up(numbers):  # type: ignore[no-untyped-def]  # numba infers
     """Running sums, in place."""
     for i in range(1, numbers.size):
         numbers[i] += numbers[i - 1]
-
-
-@kernel
-def _count_digits(rank, order, counts):  # type: ignore[no-untyped-def]  # numba infers
-    """How often each digit has each value; and order as it is before the first one is sorted by."""
-    for i in range(rank.size):
-        order[i] = i
-        value = np.uint64(rank[i]) ^ np.uint64(1 << 63)
-        for digit in range(counts.shape[0]):
-            counts[digit, np.int64(value >> np.uint64(digit * _DIGIT)) & ((1 << _DIGIT) - 1)] += 1
-
-
-@kernel
-def _by_digit(rank, shift, free, order, out):  # type: ignore[no-untyped-def]  # numba infers
-    """order, stably by the digit of rank that begins at bit `shift`; free: where each value's numbers begin, moved on."""
-    for k in range(order.size):
-        i = order[k]
-        value = np.uint64(rank[i]) ^ np.uint64(1 << 63)
-        digit = np.int64(value >> np.uint64(shift)) & ((1 << _DIGIT) - 1)
-        out[free[digit]] = i
-        free[digit] += 1
 
 
 @kernel

@@ -39,8 +39,9 @@ from curate.core.errors import error
 from curate.core.stage import Context, StageConfig
 from filters.encoders.encoder import MOST_CHARACTERS
 from filters.encoders.options import MOST_TOKENS, Options, PackedOptions
+from filters.encoders.step import CACHE, CacheOption
 from filters.registry import JQL_ENCODER, JQL_HEADS, JQL_TEACHERS
-from filters.scoring import CACHE, CacheOption, ScoringStep, score_columns
+from filters.scoring import ScoringStep, score_columns
 
 
 class JqlConfig(StageConfig):

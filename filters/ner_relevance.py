@@ -29,7 +29,6 @@ core. Bound what it must read: `filters.ner_surface` and `filters.top` make a po
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Self
@@ -37,26 +36,25 @@ from typing import TYPE_CHECKING, ClassVar, Final, Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from curate.core.batch import UNICODE, DocBatch
-from curate.core.columns import FAILED, REASONS, TEXT
+from curate.core.columns import FAILED, REASONS
 from curate.core.errors import CurateError, error
 from curate.core.libraries import library_files
-from curate.core.stage import Annotator, Context, Resources, Rule, StageConfig, Work
+from curate.core.stage import Context, Resources, Rule, StageConfig
 from filters.encoders.cache import recipe_of, snapshot
 from filters.encoders.encoder import MOST_CHARACTERS, Encoder, checksum
+from filters.encoders.step import CACHE, CacheOption, EncodingStep
 from filters.encoders.usem3 import Usem3
 from filters.ner.classifier import Classifier, ClassifierOptions
 from filters.ner.names_encoder import NAME, WEIGHTS, Usem3Names
 from filters.ner.relevance_head import NerCard, NerHead, head_path, read_ner_card, read_ner_head, shares
 from filters.ner.surface import surface
 from filters.rules import listed
-from filters.scoring import CACHE, CacheOption
 
 if TYPE_CHECKING:
-    from filters.encoders.vectors import Vectors
+    pass
 
 DEFAULT_HEAD: Final = "ner-usem3"
 Float32s = npt.NDArray[np.float32]
@@ -94,18 +92,18 @@ class NerRelevanceConfig(StageConfig):
         return self
 
 
-class NerRelevance(Annotator[NerRelevanceConfig]):
+class NerRelevance(EncodingStep[NerRelevanceConfig]):
     """Scores passages by how rich in named entities they are."""
 
     Config = NerRelevanceConfig
     VERSION: ClassVar[int] = 2
 
     def __init__(self, config: NerRelevanceConfig) -> None:
-        self.config = config
-        self._counts: Counter[str] = Counter()
-        self._encoder: Encoder | None = None
+        super().__init__(config)
         self._head: NerHead | None = None
-        self._vectors: Vectors | None = None
+
+    def cache_option(self) -> str | bool:
+        return self.config.cache
 
     def resources(self) -> Resources:
         classifier = self.config.classifier
@@ -114,9 +112,6 @@ class NerRelevance(Annotator[NerRelevanceConfig]):
         return Resources(
             memory_gb=Classifier(classifier.loading()).memory_gb(), gpus=int(classifier.device == "cuda")
         )
-
-    def reads(self) -> frozenset[str]:
-        return frozenset({TEXT})
 
     def writes(self) -> Mapping[str, pa.DataType]:
         columns = {"score": pa.float32(), "prob": pa.float32(), "embedded": pa.bool_()}
@@ -159,20 +154,6 @@ class NerRelevance(Annotator[NerRelevanceConfig]):
             return ()
         return snapshot(recipe_of(self._made(context), self._characters()).folder(base))
 
-    def begin(self) -> None:
-        assert self._vectors is not None
-        self._counts.clear()
-        self._vectors.begin()
-        self._vectors.worked()  # of a unit that was not finished
-
-    def finish(self) -> Mapping[str, int]:
-        assert self._vectors is not None
-        return {name: n for name, n in (*self._counts.items(), *self._vectors.finish().items()) if n}
-
-    def worked(self) -> Mapping[str, Work]:
-        assert self._vectors is not None
-        return self._vectors.worked()
-
     def annotate(self, batch: DocBatch) -> Mapping[str, pa.Array]:
         assert self._vectors is not None
         rows = batch.num_rows
@@ -210,14 +191,6 @@ class NerRelevance(Annotator[NerRelevanceConfig]):
             score[rows], prob[rows] = self._head.score(feats[rows], own, given)
         return score, prob
 
-    def _known(self, batch: DocBatch) -> npt.NDArray[np.bool_]:
-        """bool[rows]: whether the encoder knows the language; all, where no step identifies languages."""
-        assert self._encoder is not None
-        if batch.languages is None or self._encoder.languages is None:
-            return np.ones(batch.num_rows, np.bool_)
-        among = pc.is_in(batch.languages, pa.array(sorted(self._encoder.languages)))
-        return np.asarray(among.to_numpy(zero_copy_only=False))
-
     def _made(self, context: Context) -> Encoder:
         """The encoder, not opened."""
         classifier = self.config.classifier
@@ -235,13 +208,6 @@ class NerRelevance(Annotator[NerRelevanceConfig]):
         if self.config.classifier is not None:
             return MOST_CHARACTERS
         return read_ner_card(head_path(self.config.head)).encoder.max_characters
-
-    def _cache(self, context: Context) -> Path | None:
-        """The folder under which vectors are kept."""
-        option = self.config.cache
-        if isinstance(option, str):
-            return Path(option)
-        return context.cache if option else None
 
 
 def _check_encoder(card: NerCard, encoder: Encoder) -> None:

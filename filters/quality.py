@@ -43,9 +43,10 @@ from curate.core.columns import FAILED, REASONS
 from curate.core.stage import Context, Rule, StageConfig
 from filters.encoders.encoder import MOST_CHARACTERS
 from filters.encoders.options import SHIPPED, Options
+from filters.encoders.step import CACHE, CacheOption
 from filters.heads.card import weights_path
 from filters.rules import listed
-from filters.scoring import CACHE, CacheOption, ScoringStep, score_columns
+from filters.scoring import ScoringStep, score_columns
 
 DEFAULT_HEAD: Final = "edu-usem3"
 

@@ -14,38 +14,29 @@ Heads read vectors rounded to float16, from the cache or made just now (`filters
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-from pydantic import Field, StringConstraints
 
 from curate.core.batch import DocBatch
-from curate.core.columns import TEXT
 from curate.core.errors import CurateError, Problem
 from curate.core.libraries import library_files
-from curate.core.stage import Annotator, Context, Resources, StageConfig, Work
+from curate.core.stage import Context, Resources, StageConfig
 from filters.encoders.cache import recipe_of, snapshot
-from filters.encoders.encoder import Encoder, checksum
+from filters.encoders.encoder import checksum
 from filters.encoders.options import Options, described, make_encoder
+from filters.encoders.step import EncodingStep
 from filters.heads.card import card_path, check_encoder, read_card
 from filters.heads.head import Head, read_head
 
 if TYPE_CHECKING:
-    from filters.encoders.vectors import Vectors
+    pass
 
 C = TypeVar("C", bound=StageConfig)
-CacheOption = Annotated[str, StringConstraints(min_length=1)] | bool
-#: The option `cache` of these steps.
-CACHE: Final[Any] = Field(
-    True,
-    description="Where vectors are kept: in the run folder (true), in a folder that runs share, or nowhere (false).",
-)
 
 
 class Scores(NamedTuple):
@@ -78,15 +69,12 @@ def score_columns(heads: Mapping[str, object]) -> dict[str, pa.DataType]:
     }
 
 
-class ScoringStep(Annotator[C]):
+class ScoringStep(EncodingStep[C]):
     """A step with an encoder and heads. A subclass says which, and what columns become of `score`."""
 
     def __init__(self, config: C) -> None:
-        self.config = config
-        self._counts: Counter[str] = Counter()
-        self._encoder: Encoder | None = None
+        super().__init__(config)
         self._heads: dict[str, Head] = {}
-        self._vectors: Vectors | None = None
 
     @abstractmethod
     def encoder_options(self) -> Options: ...
@@ -94,11 +82,6 @@ class ScoringStep(Annotator[C]):
     @abstractmethod
     def head_files(self, context: Context) -> Mapping[str, Path]:
         """Column → weights; an error if they are not there."""
-        ...
-
-    @abstractmethod
-    def cache_option(self) -> str | bool:
-        """A folder, or whether the run's own is used."""
         ...
 
     def max_characters(self) -> int | None:
@@ -109,9 +92,6 @@ class ScoringStep(Annotator[C]):
         options = self.encoder_options()
         gpus = int(getattr(options, "device", "cpu") == "cuda")
         return Resources(memory_gb=make_encoder(options).memory_gb(), gpus=gpus)
-
-    def reads(self) -> frozenset[str]:
-        return frozenset({TEXT})
 
     def artifacts(self, context: Context) -> Mapping[str, Path]:
         """Every file that decides a score. All that is missing is one error; E508 if a head is not the encoder's."""
@@ -173,20 +153,6 @@ class ScoringStep(Annotator[C]):
         encoder = make_encoder(self.encoder_options(), context.models)
         return snapshot(recipe_of(encoder, self._characters(shown)).folder(base))
 
-    def begin(self) -> None:
-        assert self._vectors is not None
-        self._counts.clear()
-        self._vectors.begin()
-        self._vectors.worked()  # of a unit that was not finished
-
-    def finish(self) -> Mapping[str, int]:
-        assert self._vectors is not None
-        return {name: n for name, n in (*self._counts.items(), *self._vectors.finish().items()) if n}
-
-    def worked(self) -> Mapping[str, Work]:
-        assert self._vectors is not None
-        return self._vectors.worked()
-
     def score(self, batch: DocBatch) -> Scores:
         assert self._vectors is not None
         assert self._encoder is not None
@@ -215,20 +181,5 @@ class ScoringStep(Annotator[C]):
         failed[at[broken]] = f"the encoder {self._encoder.name} gives no number"
         return Scores(values, scored, n_tokens, truncated, failed)
 
-    def _known(self, batch: DocBatch) -> npt.NDArray[np.bool_]:
-        """bool[rows]: whether the encoder knows the document's language; all, where no step identifies languages."""
-        assert self._encoder is not None
-        if batch.languages is None or self._encoder.languages is None:
-            return np.ones(batch.num_rows, np.bool_)
-        among = pc.is_in(batch.languages, pa.array(sorted(self._encoder.languages)))
-        return among.to_numpy(zero_copy_only=False)
-
     def _characters(self, shown: Mapping[str, int]) -> int:
         return self.max_characters() or max(shown.values())
-
-    def _cache(self, context: Context) -> Path | None:
-        """The folder under which embeddings are kept."""
-        option = self.cache_option()
-        if isinstance(option, str):
-            return Path(option)
-        return context.cache if option else None

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from curate.config.json_schema import config_schema  # noqa: E402  # after path or kernel cache is set
-from curate.core.errors import CATALOGUE  # noqa: E402  # after path or kernel cache is set
+from curate.core.catalogue import CATALOGUE  # noqa: E402  # after path or kernel cache is set
 from curate.stages import names  # noqa: E402  # after path or kernel cache is set
 
 FAMILIES = {

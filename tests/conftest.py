@@ -1,7 +1,8 @@
 """Kernels are compiled once for all tests and their subprocesses, into the cache that the tool itself uses.
 
-Files with `slow` tests or with whole runs come first, and a test process without work takes some from another: none is left
-alone at the end with a file that takes minutes.
+Files with `slow` tests or with whole runs come first, and a test process without work takes the last of another, so that
+none is left alone at the end with a file that takes minutes. Before them come tests on the one Slurm, all in one process, as
+two would wait for each other. Folders stay together, so that few processes make what the tests of a folder share.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ settings.load_profile("kernels")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The order that pytest-randomly has made, of files that take long and then of the others."""
+    """The order that pytest-randomly has made, of files that take long and then of the others, folder after folder."""
+    alone = {i.path for i in items if i.get_closest_marker("slurm")}
     slow = {i.path for i in items if i.get_closest_marker("slow") or i.path.parent.name == "e2e"}
-    items.sort(key=lambda item: item.path not in slow)
+    folders = {folder: number for number, folder in enumerate(dict.fromkeys(i.path.parent for i in items))}
+    items.sort(key=lambda i: (i.path not in alone, i.path not in slow, folders[i.path.parent]))
 
 
 @pytest.hookimpl(optionalhook=True)

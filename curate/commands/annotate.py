@@ -51,7 +51,7 @@ def command(
     from curate.views.annotations import read_annotations
     from curate.views.documents import Documents
     from curate.views.report_view import make_console
-    from curate.views.status import read_run
+    from curate.views.run_state import read_run
 
     loaded = load(config, overrides)
     uses = [step.use for step in loaded.config.steps]

@@ -61,7 +61,7 @@ def pairs(
     from curate.views.documents import Documents
     from curate.views.pairs import Pairs, Wanted
     from curate.views.report_view import make_console
-    from curate.views.status import read_run
+    from curate.views.run_state import read_run
 
     documents = Documents(read_run(find_run(run)))
     docs = _docs(documents, doc, wanted)
@@ -98,7 +98,7 @@ def weights(run: str, step: str | None, most: int, min_docs: int, as_json: bool)
 
     from curate.commands.find_run import find_run
     from curate.views.documents import Documents
-    from curate.views.status import read_run
+    from curate.views.run_state import read_run
     from curate.views.weights import weights_table
 
     documents = Documents(read_run(find_run(run)))

@@ -71,7 +71,7 @@ def command(
     from curate.views.document_view import as_json_row, show_sample
     from curate.views.documents import Documents
     from curate.views.inspection import Wanted, reasons_of, sample
-    from curate.views.status import read_run
+    from curate.views.run_state import read_run
 
     documents = Documents(read_run(find_run(what)))
     wanted = Wanted(fate, step, reason, language)  # type: ignore[arg-type]  # click.Choice has checked it

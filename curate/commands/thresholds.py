@@ -108,7 +108,7 @@ def command(
     from curate.thresholds.files import write_thresholds
     from curate.thresholds.view import render
     from curate.views.documents import Documents
-    from curate.views.status import read_run
+    from curate.views.run_state import read_run
 
     documents = Documents(read_run(find_run(run)))
     codes = tuple(_language(code, "--languages") for code in _listed(languages))

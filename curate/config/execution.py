@@ -139,6 +139,15 @@ class Slurm(Entry):
         return (self.gpu if name == "gpu" else self.cpu).over(self.common)
 
 
+class RayNodes(Entry):
+    """Nodes that a Ray cluster adds on demand, as its autoscaler is configured."""
+
+    nodes: int = Field(ge=1, le=100_000, description="How many at most.")
+    cpus: int = Field(ge=1, le=4096, description="CPUs of each.")
+    gpus: int = Field(0, ge=0, le=64, description="GPUs of each.")
+    memory: Size = Field(description="Memory of each that Ray gives out, such as 200GB.")
+
+
 class RayCluster(Entry):
     """Where `--on ray` works."""
 
@@ -149,7 +158,20 @@ class RayCluster(Entry):
         "else one that runs on this machine, else `local`.",
     )
     start_timeout: float = Field(
-        600.0, gt=0, description="Seconds to wait for a first worker where the cluster is busy."
+        600.0,
+        gt=0,
+        description="Seconds to wait for a first worker where the cluster is busy, or has yet to add a node for it.",
+    )
+    unit_timeout: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds that a worker may be at one unit; then it is ended, and the unit tried again, `retries` times. "
+        "By default there is no limit.",
+    )
+    adds: RayNodes | None = Field(
+        None,
+        description="Nodes that the cluster's autoscaler adds when they are asked for; without it only nodes that are there "
+        "count.",
     )
 
 

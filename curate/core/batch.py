@@ -15,7 +15,6 @@ What a word is, the run says (`words:` in the config):
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -24,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.core.columns import TEXT, UNDETERMINED
+from curate.core.computed import computed
 
 #: Word definitions.
 Words = Literal["unicode", "spacy-like"]
@@ -65,13 +65,13 @@ class DocBatch:
     def text(self) -> pa.StringArray:
         return self.record.column(TEXT)
 
-    @cached_property
+    @computed
     def text_bytes(self) -> npt.NDArray[np.int64]:
         """Length of each text in bytes of UTF-8: int64[rows]."""
         offsets, _ = text_buffers(self.text)
         return np.diff(offsets).astype(np.int64)
 
-    @cached_property
+    @computed
     def tokens(self) -> Tokens:
         """Words, numbers, punctuation of every text, as spans of its bytes; see `curate.core.text.tokens`."""
         if self.words == SPACY_LIKE:
@@ -82,7 +82,7 @@ class DocBatch:
 
         return tokenize(*text_buffers(self.text))
 
-    @cached_property
+    @computed
     def lines(self) -> Lines:
         """Lines of every text, as spans of its bytes; see `curate.core.text.lines`."""
         from curate.core.text.lines import split_lines

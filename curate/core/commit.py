@@ -282,9 +282,10 @@ def is_consumed(done: Done) -> bool:
     return bool(done.facts.get(_CONSUMED))
 
 
-def outputs_present(folder: RunFolder, done: Done, sizes: Callable[[Place], int | None] = size_of) -> bool:
-    """Every output of the record is where it should be and as long as it was."""
-    return all(_fits(output, sizes(folder.absolute(output.path))) for output in done.outputs.values())
+def outputs_present(folder: RunFolder, done: Done, sizes: Sizes | None = None) -> bool:
+    """Every output of the record is where it should be and as long as it was. sizes: what is known of files already."""
+    known = sizes if sizes is not None else Sizes()
+    return all(_fits(output, known.named(output.path, folder.absolute)) for output in done.outputs.values())
 
 
 def _fits(output: Output, size: int | None) -> bool:

@@ -11,8 +11,8 @@ partition stay in the order of `doc`), and writes a stretch for each partition t
 
 The unit's done-file has the seal, XXH3-128 of schema, directory and trailer, so what it records does not grow with the
 partitions, and every byte that is read is checked when it is read: directory by seal, page by directory, stretch by page.
-A reader of one partition reads and checks no other's rows. It holds 16 bytes a page in memory and 4 KB while it looks up.
-Reducers sort; they never rely on the order of arrival.
+A reader of one partition reads and checks no other's rows. It holds 16 bytes a page in memory and 4 KB while it looks up; a
+writer holds the index. Reducers sort; they never rely on the order of arrival.
 
 Raw IPC: compressing costs more CPU than it saves on local disks (lz4 1.4-1.9 times reading and writing, raw 1.05-1.2).
 """
@@ -32,7 +32,8 @@ from curate.core.errors import error
 from curate.core.objects import ObjectPath, size_of
 from curate.core.packs import Stretch
 
-_RUN_BYTES = 64 * 1024 * 1024
+#: Rows that a writer gathers before it sorts and writes them.
+RUN_BYTES = 64 * 1024 * 1024
 _STRETCH_BYTES = 8 * 1024 * 1024
 _PAGE: Final = 128
 #: Of an object, what is read at once from its end: the index of 8,000 stretches, or all of a small one.
@@ -44,6 +45,19 @@ _MAGIC: Final = b"CURATEX%d" % FORMAT
 _TRAILER: Final = struct.Struct("<QQ8s")
 _ENTRY: Final = np.dtype([("partition", "<i8"), ("offset", "<i8"), ("bytes", "<i8"), ("digest", "<u8")])
 _PAGE_ENTRY: Final = np.dtype([("partition", "<i8"), ("digest", "<u8")])
+#: Of a stretch of the run that is being written: a tuple of four numbers, and its place in the list.
+_HELD_BYTES: Final = 240
+
+
+def writer_memory(stretches: int, of_one_run: int) -> int:
+    """Bytes that the index of a file takes while it is written, beside the rows. of_one_run: stretches of a run of rows."""
+    last_run = (stretches - of_one_run) * _ENTRY.itemsize + of_one_run * _HELD_BYTES
+    return max(last_run, 2 * stretches * _ENTRY.itemsize)  # then the runs' parts are joined
+
+
+def reader_memory(stretches: int) -> int:
+    """Bytes that readers hold of files with so many stretches together."""
+    return -(-stretches // _PAGE) * _PAGE_ENTRY.itemsize
 
 
 class ExchangeWriter:
@@ -72,7 +86,7 @@ class ExchangeWriter:
         self._held.append(record)
         self._keys.append(partition)
         self._bytes += record.get_total_buffer_size()
-        if self._bytes >= _RUN_BYTES:
+        if self._bytes >= RUN_BYTES:
             self._spill()
 
     def _spill(self) -> None:

@@ -21,7 +21,8 @@
 
 The folder is local, or a prefix of a store (`curate.core.objects`). Then units write below `work`, on the node's own disk,
 and what is done is uploaded; `cache/`, `logs/` and `slurm/` are files that are mapped or appended to and stay `beside` it,
-in `runs/<name>-<hash>` of the working directory.
+in `runs/<name>-<hash>` of the working directory. Which directory that is while Slurm works in the folder stands in it, in
+`slurm/jobs.json`.
 
 An attempt is a random name: two attempts at one unit never write to one file, and only the one that the done-file names
 counts. Everything else in these folders is debris and is removed by the next run.
@@ -72,10 +73,14 @@ RUN_NAMES: Final = (
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Names below one run folder; `root` is absolute. scratch: for files on their way to a store or from it."""
+    """Names below one run folder; `root` is absolute. scratch: for files on their way to a store or from it.
+
+    directory: in which whoever works in a folder of a store has what is no object; None: the working directory.
+    """
 
     root: Place
     scratch: Scratch = field(default_factory=Scratch, compare=False, repr=False)
+    directory: Path | None = field(default=None, compare=False)
 
     @property
     def work(self) -> Path:
@@ -85,7 +90,7 @@ class RunFolder:
     @property
     def beside(self) -> Path:
         """Where files stand that are no objects: the folder itself if it is local."""
-        return beside(self.root, Path.cwd())
+        return beside(self.root, self.directory or Path.cwd())
 
     @property
     def manifest(self) -> Place:

@@ -25,7 +25,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from itertools import groupby
@@ -41,8 +41,9 @@ _CONFLICTS: Final = (409, 412)
 _REMOVED_AT_ONCE: Final = 1_000
 #: Parts of a file, of 50 MB each, that s3fs holds in memory and uploads at once.
 _PARTS: Final = 2
-#: Requests to remove keys that the store answers it could not remove now.
+#: Requests to remove keys that the store answers it could not remove now, and seconds more to wait before each.
 _REMOVALS: Final = 3
+_PAUSE: Final = 1.0
 
 
 class ObjectPath:
@@ -231,8 +232,7 @@ class Sizes:
         self._root = root
         self._known: dict[Path, int | None] = {}
         self._listed: dict[ObjectPath, Mapping[ObjectPath, int]] = {}
-        #: Of files that many records name, by their names there.
-        self.shared: dict[str, int | None] = {}
+        self._named: dict[str, int | None] = {}
 
     def __call__(self, place: Place) -> int | None:
         if isinstance(place, Path):
@@ -244,6 +244,14 @@ class Sizes:
         if folder not in self._listed:
             self._listed[folder] = folder.sizes()
         return self._listed[folder].get(place)
+
+    def named(self, name: str, place_of: Callable[[str], Place]) -> int | None:
+        """Of a file by its name in records, of which a path is made once: that takes longer than to read a record, and packs
+        are named by thousands."""
+        if name not in self._named:
+            place = place_of(name)
+            self._named[name] = size_of(place) if isinstance(place, Path) else self(place)
+        return self._named[name]
 
 
 def put_whole(place: ObjectPath, data: bytes) -> None:
@@ -317,7 +325,7 @@ def _remove_from_bucket(fs: Any, paths: Sequence[str]) -> None:
     keys = [fs.split_path(path)[1] for path in paths]
     faults: list[dict[str, str]] = []
     for attempt in range(_REMOVALS):
-        time.sleep(attempt)
+        time.sleep(attempt * _PAUSE)
         some = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
         faults = fs.call_s3("delete_objects", Bucket=fs.split_path(paths[0])[0], Delete=some).get(
             "Errors", []

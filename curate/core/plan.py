@@ -312,9 +312,13 @@ def packed_schema(schema: pa.Schema) -> str:
     return base64.b64encode(schema.serialize().to_pybytes()).decode("ascii")
 
 
+#: `json.dumps` with options makes one for each call, which was half the time of 100,000 digests.
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=True)
+
+
 def digest(*parts: Any) -> str:
     """SHA-256 of parts as canonical JSON, hex."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(parts).encode()).hexdigest()
 
 
 def even_tasks(sizes: Mapping[int, int]) -> int:

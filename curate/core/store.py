@@ -197,8 +197,14 @@ def each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         except CurateError as fault:
             return fault
 
+    size = max(
+        1, len(items) // (8 * READ_THREADS)
+    )  # thousands of local files are looked at in less than a hand-over takes
+    parts = [items[start : start + size] for start in range(0, len(items), size)]
     with ThreadPoolExecutor(max_workers=READ_THREADS) as pool:
-        outcomes = list(pool.map(attempt, items))
+        outcomes = [
+            outcome for part in pool.map(lambda part: list(map(attempt, part)), parts) for outcome in part
+        ]
     raise_all(outcome for outcome in outcomes if isinstance(outcome, CurateError))
     return cast("list[R]", outcomes)
 

@@ -20,9 +20,9 @@ def unit_failure(message: Mapping[str, Any], context: Mapping[str, object]) -> C
     return CurateError([Problem("R303", message["message"], help, None, context)], exit_code=1)
 
 
-def worker_lost(message: str, context: Mapping[str, object]) -> CurateError:
+def worker_lost(message: str, context: Mapping[str, object], help: str | None = None) -> CurateError:
     """A worker that went away more often than `retries` allows."""
-    help = (
+    help = help or (
         "if the system ran out of memory, use fewer --workers; finished units are kept, run again to continue"
     )
     return CurateError([Problem("R304", message, help, None, context)], exit_code=1)

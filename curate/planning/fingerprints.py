@@ -114,17 +114,23 @@ def _layout(plan: Plan, corpus: str, output: str, folder: RunFolder) -> FileLayo
         return None
 
 
-def finished_units(plan: Plan, manifest: Manifest, phase: Phase, folder: RunFolder) -> dict[int, Done]:
-    """Units whose done-file counts now.
+def finished_units(
+    plan: Plan,
+    manifest: Manifest,
+    phase: Phase,
+    folder: RunFolder,
+    fingerprints: Mapping[int, str] | None = None,
+) -> dict[int, Done]:
+    """Units whose done-file counts now. fingerprints: of all units of the phase, if they are at hand.
 
     One whose exchange file was removed because everything was read from it counts as long as its reader is done.
     """
-    fingerprints = unit_fingerprints(plan, manifest, phase, folder) or {}
-    found = finished(folder, phase.name, fingerprints, _presence(plan, phase, folder))
+    known = fingerprints or unit_fingerprints(plan, manifest, phase, folder) or {}
+    found = finished(folder, phase.name, known, _presence(plan, phase, folder))
     if phase.passing and any(is_consumed(done) for done in found.values()):
         reader = next(p for p in plan.phases if p.kind == "reduce" and p.source == phase.name)
         units = unit_fingerprints(plan, manifest, reader, folder) or {}
-        if finished_units(plan, manifest, reader, folder).keys() != units.keys():
+        if finished_units(plan, manifest, reader, folder, units).keys() != units.keys():
             return {unit: done for unit, done in found.items() if not is_consumed(done)}
     return found
 

@@ -23,6 +23,7 @@ from curate.core.exchange import FORMAT
 from curate.core.manifest import Manifest
 from curate.core.plan import OutputPlan, Phase, PhaseKind, StepPlan, digest
 from curate.core.stage import Resources
+from curate.planning.exchange_memory import exchange_memory
 
 #: Raised when the meaning of what a kind of phase writes changes.
 _VERSIONS: Final = {"ingest": 1, "pass": 1, "reduce": 2, "check": 1, "count": 1, "exchange": 1, "write": 1}
@@ -142,11 +143,16 @@ def phases(
             ("exchange", _filed(spread)),
             ("write", written),
         )
+        sending, writing = exchange_memory(manifest, output)
+        memory = {"exchange": sending, "write": writing}
         for kind, fingerprint in parts_of_output:
             if kind != "exchange" or output.exchanged:
                 whole = corpus or kind != "count"
+                needs = {"memory_gb": round(memory[kind] / 1e9, 3)} if memory.get(kind) else {}
                 name = f"{output.name}.{kind}"
-                planned.append(Phase(name, kind, fingerprint, output=output.name, corpus=whole))
+                planned.append(
+                    Phase(name, kind, fingerprint, output=output.name, resources=needs, corpus=whole)
+                )
     return tuple(planned)
 
 

@@ -14,7 +14,7 @@ from curate.core.manifest import SHARD_BYTES, Manifest
 from curate.core.packs import PACKS, ROLE_FILES
 from curate.core.plan import Phase, Plan
 from curate.planning.fingerprints import finished_units, read_layout, unit_fingerprints, unit_sizes
-from curate.planning.rates import Rates
+from curate.planning.rates import Rates, peak_bytes
 
 #: Bytes of an overlay per row of a pass, measured on the sample (LID with three candidates and one filter: 48).
 _OVERLAY_ROW_BYTES = 64
@@ -55,7 +55,7 @@ def preview(plan: Plan, manifest: Manifest, folder: RunFolder, rates: Rates | No
 
 def _phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> dict[str, Any]:
     fingerprints = unit_fingerprints(plan, manifest, phase, folder)
-    done = finished_units(plan, manifest, phase, folder) if fingerprints else {}
+    done = finished_units(plan, manifest, phase, folder, fingerprints) if fingerprints else {}
     known = fingerprints or {}
     sizes = unit_sizes(manifest, phase, known)
     pending = sorted(set(known) - set(done))
@@ -109,7 +109,7 @@ def _estimate(
         "cpu_seconds": share * rate.cpu(size),
         "gpu_seconds": share * rate.gpu(size),
         "start_seconds": rate.start_seconds if share else 0.0,
-        "peak_bytes": rate.peak_bytes,
+        "peak_bytes": peak_bytes(rate, phase),
         "exact": found.exact,
     }
 

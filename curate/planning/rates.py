@@ -76,6 +76,12 @@ class Rates:
         return Found(self.phases[like], False) if like is not None else None
 
 
+def peak_bytes(rate: Rate, phase: Phase) -> int:
+    """Resident memory of a worker. The index of an exchange grows with the input and was hardly there in the sample."""
+    index = phase.resources.get("memory_gb", 0) if phase.kind in ("exchange", "write") else 0
+    return rate.peak_bytes + int(index * 1e9)
+
+
 def machine() -> str:
     """The CPU's name, as the system tells it."""
     try:

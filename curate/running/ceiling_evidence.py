@@ -28,9 +28,9 @@ from curate.core.plan import Phase, Plan
 from curate.core.stage import Job
 from curate.running.checks import Looked, looked_at
 from curate.running.jobs import found_records
-from curate.running.task import build_job
+from curate.running.steps import build_job
 from curate.views.documents import Document, Documents, excerpt, published_document
-from curate.views.status import read_run
+from curate.views.run_state import read_run
 
 #: Pairs for each ceiling, those that the message names, and characters of their texts.
 PAIRS: Final = 10

@@ -66,7 +66,7 @@ def _run(request: Request, workers: int | None, threads: int | None, tasks: int 
             if request.force:
                 start_anew(folder, session.compiled.plan)
             else:
-                session = _still_current(session, request)
+                session = still_current(session, request)
             _execute(session, environment, workers, threads, tasks, on)
         except KeyboardInterrupt:
             record_failure(folder, error("R310", "interrupted"))
@@ -79,7 +79,7 @@ def _run(request: Request, workers: int | None, threads: int | None, tasks: int 
     return folder
 
 
-def _still_current(session: Session, request: Request) -> Session:
+def still_current(session: Session, request: Request) -> Session:
     """The session, prepared again if another run finished in the folder between the checks and the lock."""
     from curate.planning.session import read_manifest
 

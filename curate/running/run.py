@@ -25,6 +25,7 @@ from curate.core.objects import Place, as_place, remove, remove_tree
 from curate.core.plan import Phase, Plan, pack
 from curate.executors.gpus import gpus_for
 from curate.executors.local import Executor, Listener, LocalExecutor, Share
+from curate.executors.slurm.notice import forget_queue
 from curate.io.card import dataset_card
 from curate.io.publish import arrange
 from curate.planning.fingerprints import (
@@ -90,7 +91,7 @@ def execute(
     with (
         locked_outputs(plan),
         _executor(
-            plan, folder, how, [p for p in plan.phases if _is_due(plan, manifest, folder, p)]
+            plan, manifest, folder, how, [p for p in plan.phases if _is_due(plan, manifest, folder, p)]
         ) as executor,
     ):
         for phase in plan.phases:
@@ -104,7 +105,7 @@ def lay_out(plan: Plan, manifest: Manifest, folder: RunFolder) -> None:
     write_atomically(folder.manifest, manifest.to_json())
     folder.failure.unlink(missing_ok=True)
     remove_tree(folder.evidence("").parent)  # why the last try stopped
-    remove_tree(folder.beside / "slurm")  # nothing of it is in the queue any more
+    forget_queue(folder)  # nothing of it is there any more
     _drop_old_phases(folder, plan)
     _check_outputs(plan, folder)
 
@@ -124,7 +125,9 @@ def _is_due(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> 
     return phase.resources.get("gpus", 0) > 0 and _pending(plan, manifest, folder, phase)
 
 
-def _executor(plan: Plan, folder: RunFolder, how: Execution, needing: Sequence[Phase]) -> Executor:
+def _executor(
+    plan: Plan, manifest: Manifest, folder: RunFolder, how: Execution, needing: Sequence[Phase]
+) -> Executor:
     """Of this machine, or of a Ray cluster. needing: phases with work for a GPU."""
     if how.ray is not None:
         from curate.executors.ray import RayExecutor
@@ -134,8 +137,11 @@ def _executor(plan: Plan, folder: RunFolder, how: Execution, needing: Sequence[P
             workers=how.workers,
             threads=how.threads,
             retries=how.retries,
-            address=how.ray.address,
-            start_timeout=how.ray.start_timeout,
+            config=how.ray,
+            phases=plan.phases,
+            is_due=lambda phase: (
+                not is_needless(plan, manifest, folder, phase) and _pending(plan, manifest, folder, phase)
+            ),
         )
     assert how.workers is not None
     return LocalExecutor(
@@ -183,7 +189,9 @@ def _writer_of(plan: Plan, phase: Phase) -> Phase:
 
 def _pending(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> bool:
     fingerprints = unit_fingerprints(plan, manifest, phase, folder)
-    return fingerprints is None or len(finished_units(plan, manifest, phase, folder)) < len(fingerprints)
+    if fingerprints is None:
+        return True
+    return len(finished_units(plan, manifest, phase, folder, fingerprints)) < len(fingerprints)
 
 
 @dataclass(frozen=True)
@@ -224,7 +232,7 @@ def open_phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) 
         raise error(
             "R306", f"phase {phase.name} cannot start: its rows have not been counted", help="run again"
         )
-    done = finished_units(plan, manifest, phase, folder)
+    done = finished_units(plan, manifest, phase, folder, fingerprints)
     forget(folder, phase.name, done)
     _sweep_own(plan, manifest, folder, phase, done)
     layout = read_layout(plan, manifest, phase.output or "", folder) if phase.kind == "write" else None
@@ -239,7 +247,7 @@ def close_phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase,
     worked: whether units were done since the phase was opened, so that killed attempts may have left files.
     """
     fingerprints = unit_fingerprints(plan, manifest, phase, folder) or {}
-    done = finished_units(plan, manifest, phase, folder)
+    done = finished_units(plan, manifest, phase, folder, fingerprints)
     missing = sorted(set(fingerprints) - set(done))
     if missing:
         raise error(

@@ -121,7 +121,7 @@ class Summaries:
                 return None
             sizes = Sizes()
             files = raw["files"].items()
-            if not all(_fits(sizes(self._folder.absolute(path)), *known) for path, known in files):
+            if not all(_fits(sizes.named(path, self._folder.absolute), *known) for path, known in files):
                 return None
             found = Summary(**{f.name: raw[f.name] for f in dataclasses.fields(Summary)})
             self.corpus, self.shards, self.groups = str(raw["corpus"]), int(raw["shards"]), int(raw["groups"])

@@ -28,9 +28,8 @@ from curate.core.exchange import ExchangeReader
 from curate.core.layout import RunFolder, new_attempt
 from curate.core.manifest import Manifest
 from curate.core.objects import Place, Scratch
-from curate.core.passages import Beside
-from curate.core.plan import Phase, Plan, StepPlan, digest, pack
-from curate.core.stage import Context, Job, Mapper
+from curate.core.plan import Phase, StepPlan, digest, pack
+from curate.core.stage import Context, Job
 from curate.io.publish import FileLayout
 from curate.planning.artifacts import check_unchanged
 from curate.planning.fingerprints import (
@@ -42,20 +41,18 @@ from curate.planning.fingerprints import (
 )
 from curate.running.checks import run_check
 from curate.running.contract import AnyStep
-from curate.running.jobs import MapperStep, Marks, found_records
-from curate.running.passages import OverMapper, OverPassages, PassageMarks
+from curate.running.jobs import MapperStep, found_records
 from curate.running.passes import run_pass
 from curate.running.pipeline import Pipeline
 from curate.running.publishing import run_count, run_exchange, run_write
 from curate.running.quarantine import Quarantine
 from curate.running.saved_run import check_version, load_run
+from curate.running.steps import build_step, placed, placed_mapper
 from curate.running.threads import Threads
 from curate.running.units import run_ingest, run_reduce
 from curate.running.workspace import Report, UnitResult, Workspace
-from curate.stages import load as load_stage
 
 T = TypeVar("T")
-
 
 #: Seconds after which records are read again, when a file that they name is gone.
 _PAUSES: Final = (0.05, 0.3)
@@ -94,31 +91,6 @@ def scratch_base(local_tmp: str | None) -> Path:
 def run_scratch(local_tmp: str | None, root: Place) -> Path:
     """Where the workers of one run put their scratch folders on this node."""
     return scratch_base(local_tmp) / f"curate-{digest(str(root))[:16]}"
-
-
-def build_step(use: str, options: Mapping[str, Any]) -> AnyStep | Job[Any]:
-    """A step from its name and options, as the plan has them."""
-    stage = load_stage(use)
-    step: AnyStep | Job[Any] = stage(stage.Config.model_validate(dict(options)))
-    return step
-
-
-def build_job(plan: StepPlan) -> Job[Any]:
-    """A job that knows which files the run was planned with, for those who ask it about what it did."""
-    job = build_step(plan.use, plan.options)
-    assert isinstance(job, Job)
-    job.expect(plan.artifacts)
-    return job
-
-
-def _placed(plan: Plan, step_plan: StepPlan, step: AnyStep | Job[Any]) -> AnyStep:
-    """The step as it works in a pass: a job at its head like an annotator, one over passages like one over documents."""
-    if step_plan.over is None:
-        return Marks(step) if isinstance(step, Job) else step
-    beside = Beside.of(plan.steps_before(step_plan.name), step_plan.over)
-    if isinstance(step, Job):
-        return Marks(step, PassageMarks(step, step_plan, beside))
-    return OverPassages(step, step_plan.name, beside, step_plan.when)
 
 
 class Worker:
@@ -171,8 +143,9 @@ class Worker:
         """Units that task `task` of `tasks` still has to do: the division depends on sizes, not on what is done."""
         phase = self.plan.phase(phase_name)
         layout = self._layout(phase.output) if phase.kind == "write" and phase.output is not None else None
-        packed = pack(unit_sizes(self.manifest, phase, self._fingerprints_of(phase), layout), tasks)
-        done = finished_units(self.plan, self.manifest, phase, self.folder)
+        known = self._fingerprints_of(phase)
+        packed = pack(unit_sizes(self.manifest, phase, known, layout), tasks)
+        done = finished_units(self.plan, self.manifest, phase, self.folder, known)
         return [unit for unit in packed[task] if unit not in done] if task < len(packed) else []
 
     def run(
@@ -302,11 +275,12 @@ class Worker:
 
     def _pipeline(self, phase: Phase) -> Pipeline:
         if phase.name not in self._pipelines:
-            steps = [(s, _placed(self.plan, s, self._step(s))) for s in phase.steps]
+            steps = [(s, placed(self.plan, s, self._step(s))) for s in phase.steps]
             first = phase == self.plan.passes[0]
             mapper = None
             if phase.job is not None:
-                mapper = MapperStep(phase.job, self._mapper(phase.job, self._job(phase), phase.partitions))
+                maps = placed_mapper(self.plan, phase.job, self._job(phase), phase.partitions)
+                mapper = MapperStep(phase.job, maps)
             self._pipelines[phase.name] = Pipeline(
                 steps,
                 self._context,
@@ -317,13 +291,6 @@ class Worker:
                 cut=self.plan.places(),
             )
         return self._pipelines[phase.name]
-
-    def _mapper(self, plan: StepPlan, job: Job[Any], partitions: int) -> Mapper:
-        mapper = job.mapper(partitions)
-        if plan.over is None:
-            return mapper
-        beside = Beside.of(self.plan.steps_before(plan.name), plan.over)
-        return OverMapper(mapper, job.reads(), beside, plan.when)
 
     def _step(self, plan: StepPlan) -> AnyStep | Job[Any]:
         """A step of the plan, neither it nor its files changed since; not opened yet."""
@@ -371,12 +338,13 @@ class Worker:
     def _finished(self, phase_name: str) -> Mapping[int, Done]:
         if phase_name not in self._done:
             phase = self.plan.phase(phase_name)
-            units = len(self._fingerprints_of(phase))
+            known = self._fingerprints_of(phase)
+            units = len(known)
             done: dict[int, Done] = {}
 
             def finished() -> bool | None:
                 nonlocal done
-                done = finished_units(self.plan, self.manifest, phase, self.folder)
+                done = finished_units(self.plan, self.manifest, phase, self.folder, known)
                 return True if len(done) >= units else None
 
             if not self._look(finished):

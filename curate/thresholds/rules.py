@@ -22,7 +22,7 @@ from curate.core.expression.tree import Column, Compare, Logic, Node
 from curate.core.expression.tree import Literal as Constant
 from curate.core.plan import Plan, StepPlan
 from curate.core.stage import Annotator, Rule
-from curate.running.task import build_step
+from curate.running.steps import build_step
 
 #: Key of options for languages that have none of their own, and of documents whose language nobody asked for.
 DEFAULT: Final = "default"

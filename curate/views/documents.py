@@ -37,7 +37,7 @@ from curate.planning.fingerprints import read_layout
 from curate.running.ledger import READ
 from curate.running.workspace import Workspace
 from curate.views.report import quarantine_files
-from curate.views.status import RunState
+from curate.views.run_state import RunState
 
 Docs = npt.NDArray[np.int64]
 

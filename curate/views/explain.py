@@ -30,9 +30,9 @@ from curate.io.publish import file_name, row_groups
 from curate.running.finish import read_published
 from curate.running.joined import SIZE
 from curate.running.ledger import READ
-from curate.running.task import build_job, build_step
+from curate.running.steps import build_job, build_step
 from curate.views.documents import Document, Documents, raise_if_another, raw_text
-from curate.views.status import read_run
+from curate.views.run_state import read_run
 
 #: Characters of the text that are shown.
 EXCERPT: Final = 300

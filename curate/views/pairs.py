@@ -31,10 +31,10 @@ from curate.core.exchange import ExchangeReader
 from curate.core.manifest import shard_of
 from curate.core.plan import StepPlan
 from curate.core.stage import Job
-from curate.running.task import build_job
+from curate.running.steps import build_job
 from curate.views.documents import Document, Documents, published_document, raise_if_another
 from curate.views.explain import first_line
-from curate.views.status import PhaseState
+from curate.views.run_state import PhaseState
 
 Int64s = npt.NDArray[np.int64]
 Verdict = Literal["verified", "rejected", "restarred", "believed", "equal"]

@@ -26,9 +26,8 @@ from curate.core.objects import Place
 from curate.core.packs import Stretch, parquet_source
 from curate.planning.lint import lint_report
 from curate.running.ledger import READ, StepLedger, Tally, add_up, imbalances
+from curate.views.run_state import PhaseState, RunState, read_run, unhurried
 from curate.views.status import (
-    PhaseState,
-    RunState,
     count_warnings,
     encoder_entries,
     job_counts,
@@ -36,8 +35,6 @@ from curate.views.status import (
     phase_entries,
     quarantine_path,
     quarantined_rows,
-    read_run,
-    unhurried,
 )
 
 _READ_TITLE: Final = "bad records go to the quarantine, documents without text are dropped"

@@ -152,22 +152,29 @@ class _Model:
     def _computing(self) -> AbstractContextManager[None]:
         return self._forward.meter.computing() if self._forward.here else nullcontext()
 
+    def _begun(self, batch: Batch) -> Callable[[], Float32s] | None:
+        """What waits for the batch; None if it does not fit and can be halved. The exception has gone by then: its traceback
+        holds the tensors of the layers, and their memory could not be given back before."""
+        try:
+            with self._computing():
+                return self._forward.start(batch)
+        except self._forward.too_large as cause:
+            if len(batch.rows) > 1:
+                return None
+            raise error(
+                "E509",
+                f"{self._name} runs out of memory on one text of {batch.lengths[0]:,} tokens",
+                help="lower `max_tokens`, use a smaller dtype, or a device with more memory",
+            ) from cause
+
     def _start(self, batch: Batch) -> None:
         todo = [batch]
         while todo:
             part = todo.pop()
-            try:
-                with self._computing():
-                    fetch = self._forward.start(part)
-            except self._forward.too_large as cause:
+            fetch = self._begun(part)
+            if fetch is None:
                 self.collect()
                 self._forward.recover()
-                if len(part.rows) == 1:
-                    raise error(
-                        "E509",
-                        f"{self._name} runs out of memory on one text of {part.lengths[0]:,} tokens",
-                        help="lower `max_tokens`, use a smaller dtype, or a device with more memory",
-                    ) from cause
                 one, other = part.halves()
                 size = len(one.rows) * int(one.lengths[0]) if self._padded else len(one.tokens)
                 self._budget = min(self._budget, max(size, 1))

@@ -75,6 +75,16 @@ class Encoder(Protocol):
         ...
 
 
+def known(encoder: Encoder, languages: pa.Array | None, rows: int) -> npt.NDArray[np.bool_]:
+    """bool[rows]: whether the encoder was trained on the text's language; all, where nobody says languages."""
+    if languages is None or encoder.languages is None:
+        return np.ones(rows, np.bool_)
+    among: npt.NDArray[np.bool_] = pc.is_in(languages, pa.array(sorted(encoder.languages))).to_numpy(
+        zero_copy_only=False
+    )
+    return among
+
+
 def checksum(files: Mapping[str, Path]) -> str:
     """SHA-256 over the SHA-256 of an encoder's files, by which a head knows the encoder it was trained on."""
     lines = [f"{role} {sha256(path)}\n" for role, path in sorted(files.items())]

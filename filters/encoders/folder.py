@@ -113,7 +113,14 @@ class FolderEncoder(ABC):
         self._tokenizer = Tokenizer(
             files["tokenizer"], self.options.max_tokens, self.options.prefix, self.threads
         )
-        self._load(files)
+        try:
+            self._load(files)
+        except self._out_of_memory as cause:  # looked up now: `_load` says which these are
+            raise error(
+                "E509",
+                f"there is no room for the encoder {self.name}: {cause}",
+                help="use a smaller dtype, or a device that nobody else fills",
+            ) from cause
 
     def encode(self, texts: pa.StringArray, max_characters: int) -> Encoded:
         return self.begin(texts, max_characters)()

@@ -30,8 +30,8 @@ Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Pooling = Literal["cls", "mean", "last"]
 
 
-class FolderOptions(StageConfig):
-    """Options of every encoder that is a folder of files."""
+class ModelOptions(StageConfig):
+    """Options of every model that is a folder of files."""
 
     model: str = Field(
         min_length=1,
@@ -41,14 +41,6 @@ class FolderOptions(StageConfig):
         None,
         description="The commit of `ORG/NAME`, 40 hexadecimal digits; it must be in the hub's cache on this machine.",
     )
-    pooling: Pooling = Field(
-        "cls",
-        description="Which state of the last layer is the vector: of the first token, the mean, of the last token.",
-    )
-    prefix: str = Field(
-        "", description="What is put before each text, as the model was trained with: `passage: `."
-    )
-    normalize: bool = Field(True, description="Whether vectors are scaled to length 1.")
     max_tokens: int = Field(
         512, ge=4, le=MOST_TOKENS, description="Tokens of a text that are read, marks and prefix included."
     )
@@ -60,6 +52,28 @@ class FolderOptions(StageConfig):
     )
 
 
+class DeviceOptions(StageConfig):
+    """Options of every model that torch runs."""
+
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Where it runs.")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="In what numbers it computes; what comes out is float32 in any case."
+    )
+
+
+class FolderOptions(ModelOptions):
+    """Options of every encoder that is a folder of files."""
+
+    pooling: Pooling = Field(
+        "cls",
+        description="Which state of the last layer is the vector: of the first token, the mean, of the last token.",
+    )
+    prefix: str = Field(
+        "", description="What is put before each text, as the model was trained with: `passage: `."
+    )
+    normalize: bool = Field(True, description="Whether vectors are scaled to length 1.")
+
+
 class OnnxOptions(FolderOptions):
     """An ONNX model with its tokenizer.json, on the CPU."""
 
@@ -69,13 +83,8 @@ class OnnxOptions(FolderOptions):
     )
 
 
-class TorchOptions(FolderOptions):
+class TorchOptions(DeviceOptions, FolderOptions):
     """Options of the encoders that torch runs."""
-
-    device: Literal["cpu", "cuda"] = Field("cpu", description="Where it runs.")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="In what numbers it computes; vectors are float32 in any case."
-    )
 
 
 class TransformersOptions(TorchOptions):

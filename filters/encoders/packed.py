@@ -73,7 +73,7 @@ class PackedEncoder(TorchEncoder):
             tokens = uploaded(batch.tokens.astype(np.int64), self._device)
             start = begun(self._device)
             states = self._model.states(tokens, layout)
-            return fetching(pooled(states, layout.ends, self.options, batch), start, self.meter)
+            return fetching(pooled(states, layout.ends, self.options), start, self.meter)
 
 
 def packed_model(config: Mapping[str, Any], tensors: Any) -> PackedModel:

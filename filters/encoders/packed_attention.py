@@ -2,9 +2,9 @@
 
     q, k, v   [total, heads, width]   →   [total, heads * width]
 
-Half precision on CUDA takes torch's kernel for texts of any lengths (`torch.nn.attention.varlen`, Flash-Attention).
-Elsewhere texts of equal length go through `scaled_dot_product_attention` together, one call for each length of the batch:
-what is computed is the same, and nothing is padded there either.
+Half precision on CUDA takes torch's kernel for texts of any lengths (`torch.nn.attention.varlen`, Flash-Attention; from
+Ampere on). Elsewhere texts of equal length go through `scaled_dot_product_attention` together, one call for each length of
+the batch: what is computed is the same, and nothing is padded there either.
 
 `window` limits how many tokens to either side a token sees (ModernBERT's local layers).
 """
@@ -67,19 +67,29 @@ class Layout:
         return self._masks[length, window]
 
 
+def has_kernel(q: Any) -> bool:
+    """Whether torch's kernel for lengths that vary takes queries like these: its own conditions (`mha_varlen_fwd`)."""
+    import torch
+
+    if q.device.type != "cuda" or q.dtype not in (torch.bfloat16, torch.float16):
+        return False
+    width = q.shape[-1]
+    fits: bool = width % 8 == 0 and width <= 256 and torch.cuda.get_device_capability(q.device) >= (8, 0)
+    return fits
+
+
 def attend(q: Any, k: Any, v: Any, layout: Layout, window: int | None = None) -> Any:
     """[total, heads * width] of q, k, v [total, heads, width]."""
     import torch
 
     total = q.shape[0]
-    if q.device.type == "cuda" and q.dtype in (torch.bfloat16, torch.float16):
+    if has_kernel(q):
         from torch.nn.attention.varlen import varlen_attn
 
         sides = (-1, -1) if window is None else (window, window)
         ends, longest = layout.ends32, layout.longest
-        made = varlen_attn(
-            q.contiguous(), k.contiguous(), v.contiguous(), ends, ends, longest, longest, window_size=sides
-        )
+        # Only the last axis has to be contiguous, so parts of one product need not be copied.
+        made = varlen_attn(q, k, v, ends, ends, longest, longest, window_size=sides)
         return made.reshape(total, -1)
     out = torch.empty_like(q)
     for run in layout.runs:

@@ -1,12 +1,15 @@
 """Parts of the packed models: activations, norms, gates, rotary positions (RoPE, arXiv 2104.09864).
 
 On CUDA the parts that only move memory are compiled into one kernel each (`torch.compile`, where Triton is installed): they
-would take nearly as long as the products otherwise.
+would take nearly as long as the products otherwise. Triton needs a C compiler, which nodes of a cluster may lack: the parts
+are then not compiled, and the worker's log says so.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -99,12 +102,48 @@ def fused(part: Callable[..., Any], device: Any) -> Callable[..., Any]:
     return _compiled(part)
 
 
-@cache
-def _compiled(part: Callable[..., Any]) -> Callable[..., Any]:
-    import torch
+class Fused:
+    """A part as one kernel, made at the first call: for the first lengths, then once more for any.
 
-    compiled: Callable[..., Any] = torch.compile(part, dynamic=True)
-    return compiled
+    The other sizes are the model's and stay constants, by which a kernel divides faster and norms a row at once.
+    """
+
+    def __init__(self, part: Callable[..., Any]) -> None:
+        import torch
+
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # three kernels need no pool of processes
+        self.part = part
+        self._call: Callable[..., Any] = torch.compile(part)
+        self._worked = False
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the compiler made it."""
+        return self._worked and self._call is not self.part
+
+    def __call__(self, *given: Any) -> Any:
+        import torch
+
+        try:
+            made = self._call(*given)
+        except torch.OutOfMemoryError:
+            raise
+        except (
+            RuntimeError,
+            ImportError,
+            OSError,
+        ) as cause:  # what torch and Triton raise without a compiler
+            if self._worked:
+                raise
+            why = str(cause).strip().partition("\n")[0]
+            print(f"layers are slower, since torch.compile fails here: {why}", file=sys.stderr, flush=True)
+            self._call = self.part
+            made = self._call(*given)
+        self._worked = True
+        return made
+
+
+_compiled = cache(Fused)
 
 
 def checked_sizes(config: Mapping[str, Any], table: Any) -> tuple[int, int]:

@@ -6,13 +6,14 @@ prepared and started while the last one is still computed.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from curate.core.errors import error
-from filters.encoders.batches import Batch, Float32s
+from filters.encoders.batches import Float32s
 from filters.encoders.encoder import Settings
 from filters.encoders.folder import FolderEncoder, unfit
 from filters.encoders.meter import Meter
@@ -63,6 +64,7 @@ class TorchEncoder(FolderEncoder):
         import torch
 
         if self.options.device == "cuda":
+            gc.collect()  # frames that were compiled may hold tensors in cycles
             torch.cuda.empty_cache()
 
 
@@ -96,7 +98,7 @@ def fetching(vectors: Any, start: Any, meter: Meter) -> Callable[[], Float32s]:
     computed = begun(vectors.device)
     there = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
     there.copy_(vectors, non_blocking=True)
-    done = torch.cuda.Event()
+    done = torch.cuda.Event(blocking=True)  # who waits sleeps: tokens and heads need the cores
     done.record()
 
     def wait() -> Float32s:
@@ -108,7 +110,7 @@ def fetching(vectors: Any, start: Any, meter: Meter) -> Callable[[], Float32s]:
     return wait
 
 
-def pooled(states: Any, ends: Any, options: TorchOptions, batch: Batch) -> Any:
+def pooled(states: Any, ends: Any, options: TorchOptions) -> Any:
     """float32[n, dimensions] of states[total, dimensions] of texts that stand one behind the other.
 
     ends: int64[n + 1] on the states' device. The mean is a sum in order, so it is the same every time.

@@ -64,11 +64,12 @@ class TransformersEncoder(TorchEncoder):
         import torch
 
         tokens, mask = batch.padded(self.config.get("pad_token_id") or 0)
-        ends = np.concatenate([[0], np.cumsum(batch.lengths)])
+        bounds = np.concatenate([[0], np.cumsum(batch.lengths)])
         with torch.inference_mode():
             given, here = uploaded(tokens, self._device), uploaded(mask, self._device)
+            # Places of the tokens: a mask on the device would have to be counted, and everything to wait for that.
+            places, ends = uploaded(np.flatnonzero(mask), self._device), uploaded(bounds, self._device)
             start = begun(self._device)
             states = self._model(input_ids=given, attention_mask=here).last_hidden_state
-            flat = states[here.bool()]
-            vectors = pooled(flat, uploaded(ends, self._device), self.options, batch)
+            vectors = pooled(states.flatten(0, 1)[places], ends, self.options)
             return fetching(vectors, start, self.meter)

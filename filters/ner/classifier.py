@@ -26,11 +26,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from curate.core.stage import StageConfig
 from filters.encoders.batches import Batch, Float32s
 from filters.encoders.encoder import Settings
 from filters.encoders.folder import CONFIG, unfit
-from filters.encoders.options import MOST_TOKENS, Revision, TransformersOptions
+from filters.encoders.options import DeviceOptions, ModelOptions, TransformersOptions
 from filters.encoders.torch_device import begun, fetching, uploaded
 from filters.encoders.transformers import TransformersEncoder
 
@@ -43,27 +42,12 @@ Target = Literal["binary", "rating"]
 Float64s = npt.NDArray[np.float64]
 
 
-class ClassifierOptions(StageConfig):
+class ClassifierOptions(DeviceOptions, ModelOptions):
     """A classifier of passages in a folder."""
 
-    model: str = Field(min_length=1, description="Its folder, or `ORG/NAME` of a hub with its `revision`.")
-    revision: Revision | None = Field(
-        None,
-        description="The commit of `ORG/NAME`, 40 hexadecimal digits; it must be in the hub's cache on this machine.",
-    )
     target: Target = Field(
         "binary",
         description="What a model of one value was trained on: 0 and 1 (`binary`), or ratings from 1 to 4 (`rating`).",
-    )
-    max_tokens: int = Field(
-        512, ge=4, le=MOST_TOKENS, description="Tokens of a passage that are read, marks included."
-    )
-    batch_tokens: int = Field(
-        16_384, ge=1, le=1 << 24, description="Tokens that go through the model together."
-    )
-    device: Literal["cpu", "cuda"] = Field("cpu", description="Where it runs.")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="In what numbers it computes."
     )
 
     def loading(self) -> TransformersOptions:

@@ -14,7 +14,7 @@ from curate.views.documents import Documents
 from curate.views.explain import explain
 from curate.views.inspection import Wanted, sample
 from curate.views.report import build_report
-from curate.views.status import read_run
+from curate.views.run_state import read_run
 
 _IDS = sorted({id for id, _ in DOCUMENTS} | {"broken", "cut", "mojibake", "line/0", "line/1", "exempt"})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,8 @@ from curate.core.errors import error
 from curate.core.layout import RunFolder
 from curate.running.locks import locked
 from curate.running.run import record_failure
-from curate.views.status import build_status, read_run, render, unhurried
+from curate.views.run_state import read_run, unhurried
+from curate.views.status import build_status, render
 
 Invoke = Callable[..., Result]
 
@@ -138,3 +140,11 @@ def test_a_damaged_plan_is_told_as_such(tmp_path: Path) -> None:
     write_atomically(RunFolder(root).plan, '{"format": 1}')
     with pytest.raises(Exception, match="R309"):
         _status(root)
+
+
+def test_cancel_names_a_run_that_works_without_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    make_run(tmp_path / "run", [[_DONE, None]])
+    with locked(RunFolder(tmp_path / "run")):
+        result = CliRunner().invoke(cli, ["cancel", str(tmp_path / "run")], catch_exceptions=False)
+    assert (result.exit_code, f"process {os.getpid()} on " in result.output) == (0, True)

@@ -20,7 +20,7 @@ from curate.cli import cli
 from curate.thresholds import stop_words
 from curate.thresholds.stop_words import Counted, count_words
 from curate.views.documents import Documents
-from curate.views.status import read_run
+from curate.views.run_state import read_run
 
 CONFIG = """\
 name: {name}

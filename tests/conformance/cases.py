@@ -24,7 +24,7 @@ from curate.core.batch import DocBatch
 from curate.core.models import models_folder
 from curate.core.stage import Annotator, Context
 from curate.running.contract import AnyStep
-from curate.running.task import build_step
+from curate.running.steps import build_step
 from curate.stages import kind, load, names
 from filters.ner.teachers.teacher import COLUMNS
 from filters.registry import JQL_ENCODER

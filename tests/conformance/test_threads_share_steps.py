@@ -25,7 +25,7 @@ from numba.core.dispatcher import Dispatcher
 from curate.core.batch import SPACY_LIKE, UNICODE, DocBatch
 from curate.core.models import models_folder
 from curate.core.stage import Context, Job, Mapper
-from curate.running.task import build_step
+from curate.running.steps import build_step
 from curate.stages import kind, load, names
 from filters.encoders.usem3 import Usem3
 from filters.encoders.usem3_layers import TokenCache

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.core.errors import CATALOGUE, CurateError, Position, Problem, error
+from curate.core.catalogue import CATALOGUE
+from curate.core.errors import CurateError, Position, Problem, error
 
 ROOT = Path(__file__).parents[2]
 _CODE = re.compile(r"[\"']([A-Z]\d{3})[\"']")
@@ -18,7 +19,7 @@ _CODE = re.compile(r"[\"']([A-Z]\d{3})[\"']")
 def codes_in_sources() -> set[str]:
     """Codes that the packages raise."""
     files = [p for package in ("curate", "lid", "filters", "dedup") for p in (ROOT / package).rglob("*.py")]
-    catalogue = ROOT / "curate" / "core" / "errors.py"
+    catalogue = ROOT / "curate" / "core" / "catalogue.py"
     return {code for p in files if p != catalogue for code in _CODE.findall(p.read_text(encoding="utf-8"))}
 
 

@@ -53,7 +53,7 @@ def test_every_row_comes_back_once_in_its_partition_and_in_order(
     keys: list[list[int]], run_bytes: int, stretch: int, page: int
 ) -> None:
     with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exchange, "_RUN_BYTES", run_bytes)
+        patch.setattr(exchange, "RUN_BYTES", run_bytes)
         patch.setattr(exchange, "_STRETCH_BYTES", stretch)
         patch.setattr(exchange, "_PAGE", page)
         path = Path(place) / "x.arrow"

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.clusters import Decided, _best_first, components, stars
+from dedup.clusters import Decided, components, stars
 from dedup.edge_file import EdgeBatch
 from dedup.numbering import Index, Scratch
+from dedup.radix import best_first
 
 Edge = tuple[int, int, float]
 
@@ -179,7 +180,7 @@ ranks = st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3) | st.inte
 @given(ranks=ranks)
 def test_the_best_first_are_those_of_a_stable_sort(ranks: list[int]) -> None:
     array = np.array(ranks, np.int64)
-    found = _best_first(array, np.uint32, Scratch())
+    found = best_first(array, np.uint32, Scratch())
     assert found.tolist() == np.argsort(array, kind="stable").tolist()
 
 

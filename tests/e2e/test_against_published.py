@@ -15,7 +15,7 @@ from curate.core.commit import checksum_of
 from curate.core.errors import CurateError
 from curate.running.task import Worker
 from curate.views.documents import Documents
-from curate.views.status import read_run
+from curate.views.run_state import read_run
 from tests.e2e.cli import Fault, Place, Result, Template
 from tests.e2e.killing import KILL_GROUP
 from tests.e2e.run_folder import published, strays

@@ -32,7 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     for number, names in enumerate((FOUND, (FOUND[0], "controls and emoji"))):
         write_parquet(place / f"in/{number}.parquet", [{"id": n, "text": TEXTS[n]} for n in names])
     place.config(CONFIG)
-    place.run().succeeded()
+    place.run(workers=2).succeeded()
     return place
 
 

@@ -57,10 +57,10 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_equal_bytes_from_200_uneven_shards(tmp_path: Path, many: Path) -> None:
+def test_equal_bytes_from_200_uneven_shards(memory_path: Path, many: Path) -> None:
     seen: list[dict[str, dict[str, str]]] = []
     for number_of_tasks, workers, threads in WAYS:
-        place = _place(tmp_path / f"{number_of_tasks}-{workers}", many=many)
+        place = _place(memory_path / f"{number_of_tasks}-{workers}", many=many)
         place.config(MANY)
         given = ("--tasks", str(number_of_tasks), "--threads", str(threads))
         place.run(*given, workers=workers).succeeded()

@@ -20,7 +20,8 @@ from curate.running.run import close_phase, lay_out, open_phase
 from curate.running.saved_run import load_run
 from curate.running.task import Worker
 from curate.views.documents import Documents
-from curate.views.status import build_status, read_run
+from curate.views.run_state import read_run
+from curate.views.status import build_status
 from tests.corpus import rows, write_jsonl, write_parquet
 from tests.e2e.cli import Place, Template
 from tests.e2e.run_folder import attempts, published, strays

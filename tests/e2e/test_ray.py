@@ -6,48 +6,71 @@ Actors inherit the faults of `injected/sitecustomize.py` from the process that s
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
-
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
+from tests.corpus import TEXTS, write_parquet
 from tests.e2e.cli import Fault, Place
 from tests.e2e.killing import KILL_SELF, Job, Outputs
+from tests.e2e.ray_nodes import Nodes
+from tests.e2e.run_folder import done_records
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 pytest.importorskip("ray", reason="Ray is not installed")
 
 ON_RAY = ("--on", "ray", "--set", "execution.ray.address=local")
+SCORING = """
+input: {path: texts/*.parquet}
+steps:
+  - {use: filters.quality, as: edu, max_characters: 60}
+publish:
+  - {name: scored, path: out/scored}
+"""
 COMMIT = "curate.core.commit:write_done"
 
 
 @pytest.fixture
-def ray_job(place: Place, undisturbed: Outputs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
-    """A job whose runs start a Ray of their own. Its sockets need a path of less than 107 bytes."""
-    folder = tempfile.mkdtemp(prefix="cr-", dir="/tmp")
-    monkeypatch.setenv("RAY_TMPDIR", folder)
+def ray_job(place: Place, undisturbed: Outputs, ray_folder: str) -> Job:
+    """A job whose runs start a Ray of their own."""
     # When their raylet is killed with SIGKILL, Ray's own agents need a minute or two to notice.
     place.lingering = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
-    yield Job(place, undisturbed, *ON_RAY)
-    shutil.rmtree(folder, ignore_errors=True)
+    return Job(place, undisturbed, *ON_RAY)
 
 
 def test_the_same_bytes_and_only_what_is_missing(ray_job: Job) -> None:
-    """A worker is lost while it works, one between writing and committing; the whole run is killed, then continued."""
-    ray_job.killed(Fault("curate.core.compaction:compact", KILL_SELF, r"^some.exchange"))
+    """A worker stands still, one is lost while it works, one between writing and committing; the whole run is killed, then
+    continued."""
+    ray_job.options += ("--set", "execution.ray.unit_timeout=8")
+    stopped = Fault("curate.running.task:Worker._work", "kill SIGSTOP SELF", r"^pass1 2 ", call=1)
+    ray_job.killed(stopped, Fault("curate.core.compaction:compact", KILL_SELF, r"^some.exchange"))
     ray_job.finished(
         Fault(COMMIT, KILL_SELF, r"^some.write ", call=1),
         Fault("curate.running.task:Worker._work", KILL_SELF, r"^all.write 1 ", call=1),
     )
+
+
+def test_what_encoders_did_is_told_of_actors_too(ray_job: Job) -> None:
+    """Each actor measures its units; done-files, report, status and the progress line have what all of them did."""
+    place = ray_job.place
+    for number, names in enumerate((("near one", "cyrillic"), ("han", "exact one"))):
+        write_parquet(place / f"texts/{number}.parquet", [{"id": n, "text": TEXTS[n]} for n in names])
+    place.config(SCORING, "scoring.yaml")
+    result = place.run("scoring.yaml", *ON_RAY, workers=2)
+    result.succeeded()
+    columns = [pq.read_table(path)["edu__n_tokens"] for path in (place / "out/scored").rglob("*.parquet")]
+    tokens = sum(pc.sum(column).as_py() for column in columns)
+    units = [
+        record["facts"]["encoders"]["usem3"]
+        for record in done_records(place / "runs/scoring")["pass1"].values()
+    ]
+    assert len(units) == 2
+    assert sum(unit["tokens"] for unit in units) == tokens > 0
+    (entry,) = place.report("scoring")["encoders"]
+    assert (entry["encoder"], entry["tokens"]) == ("usem3", tokens)
+    assert 0 < entry["busy_share"] <= 1
+    assert place.curate("status", "scoring", "--json").json["encoders"] == [entry]
+    assert "encoders busy" in result.err
 
 
 def test_a_unit_that_always_kills_its_worker_ends_the_run(ray_job: Job) -> None:
@@ -77,82 +100,21 @@ def test_a_library_that_ends_the_process_ends_the_run(ray_job: Job) -> None:
     assert "SystemExit" in result.err
 
 
-@pytest.fixture
-def two_nodes(ray_job: Job, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Job, int]]:
-    """A job for a cluster with a head of one CPU and a second node of one, and the second node's process group."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    elsewhere = ray_job.place.root.parent / "elsewhere"
-    elsewhere.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        str(Path(sys.executable).with_name("ray")),
-        "start",
-        "--block",
-        "--num-cpus=1",
-        "--disable-usage-stats",
-    ]
-    head = [*command, "--head", f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false"]
-    second = [*command, f"--address=127.0.0.1:{port}", "--node-ip-address=127.0.0.1"]
-    started: list[subprocess.Popen[bytes]] = []
-    try:
-        for arguments in (head, second):
-            started.append(
-                subprocess.Popen(
-                    arguments,
-                    cwd=elsewhere,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    start_new_session=True,
-                )
-            )
-            _until_listening(port)
-        yield (
-            Job(
-                ray_job.place,
-                ray_job.undisturbed,
-                "--on",
-                "ray",
-                "--set",
-                f"execution.ray.address=127.0.0.1:{port}",
-            ),
-            started[1].pid,
-        )
-    finally:
-        for process in started:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _until_listening(port: int, patience: float = 60) -> None:
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-        except OSError:
-            assert time.monotonic() < deadline, "Ray's head does not answer"
-            time.sleep(0.2)
-
-
-def test_a_cluster_that_runs_already_loses_a_node(two_nodes: tuple[Job, int]) -> None:
-    """Its nodes were started elsewhere, and relative paths mean what they mean where the run was started."""
-    job, second = two_nodes
+def test_a_cluster_that_runs_already_loses_a_node(ray_job: Job, nodes: Nodes) -> None:
+    """Its nodes were started elsewhere, and relative paths mean what they mean where the run was started. The run is
+    interrupted first."""
+    nodes.start_head(cpus=1)
+    second = nodes.start_another(cpus=1)
+    options = ("--on", "ray", "--set", f"execution.ray.address={nodes.address}")
+    job = Job(ray_job.place, ray_job.undisturbed, *options)
     (job.place / "bounds.yaml").write_text("default: {min_words: 0}\n")
+    stopped = Fault("curate.running.progress:Progress.unit_done", "kill SIGINT GROUP", call=2)
+    job.run(stopped).failed_with("R310", exit_code=3)
     lost = Fault("curate.core.compaction:compact", f"kill -9 -{second}", r"^pass1", by="parent")
     result = job.run(lost)  # tasks of nodes that were started without faults note nothing down
     result.succeeded()
     assert len(list((job.run_folder / "logs").glob("worker-ray-*"))) >= 2, "the second node did nothing"
     assert job.outputs() == job.undisturbed
-
-
-def test_no_node_is_large_enough(ray_job: Job) -> None:
-    result = ray_job.place.run(*ON_RAY, "--set", "execution.threads=1000")
-    result.failed_with("E520", exit_code=2)
-    assert "1000 CPUs" in result.err
 
 
 def test_no_cluster_at_the_address(ray_job: Job) -> None:

@@ -19,7 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from curate import models_cli, stages
 from curate.commands.find_run import find_run
-from curate.config.execution import Slurm
+from curate.config.execution import RayCluster, Slurm
 from curate.config.load import Loaded, load
 from curate.core.batch import DocBatch
 from curate.core.errors import system_error
@@ -343,7 +343,7 @@ def _no_ray_there(place: Place) -> None:
         workers=1,
         threads=1,
         retries=0,
-        address="127.0.0.1:1",
+        config=RayCluster.model_validate({"address": "127.0.0.1:1"}),
     ):
         pass
 

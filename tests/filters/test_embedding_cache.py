@@ -355,6 +355,10 @@ def test_a_full_disk_stops_the_caching_and_not_the_work(tmp_path: Path) -> None:
         folder = recipe_of(Spelled(), 40).folder(tmp_path)
         assert shard_names(folder) == ()
         assert [path.name for path in folder.iterdir()] == [RECIPE]
+    few = [f"few {number}" for number in range(1000)]  # held until the unit ends
+    with no_file_longer_than(8_000):
+        assert unit(vectors, few)[1] == {"encoded": 1000, "not_cached": 1000}
+    assert [path.name for path in folder.iterdir()] == [RECIPE]
     assert unit(vectors, ["later"])[1] == {"encoded": 1, "cached": 1}, "there is room again"
 
 

@@ -237,6 +237,8 @@ def test_what_holds_nothing_is_not_read_and_what_is_long_is_cut(folders: dict[st
         assert found.n_tokens[4] == 20
         assert found.truncated.tolist() == [False, False, False, False, True]
         assert not found.embeddings[:3].any()
+    (huge,) = encoded("packed", folders["xlm-roberta"], ["one " * 15_000_000], max_tokens=20).truncated
+    assert huge
     encoder = opened("packed", folders["xlm-roberta"], max_tokens=20)
     ids = encoder._tokenizer.encode(["one " * 500]).ids[0]
     assert (ids[0], ids[-1]) == (tiny.START, tiny.END)

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from curate.config.load import load as load_config
 from curate.core.errors import CurateError, Problem
 from curate.core.stage import Context, Rule
-from curate.running.task import build_step
+from curate.running.steps import build_step
 from curate.stages import load
 from filters.rules import RuleConfig, RuleFilter, check_language, listed, measured_array, positions, ratio
 from filters.thresholds import DEFAULT

@@ -10,6 +10,7 @@ from datatrove.executor import LocalPipelineExecutor
 
 from curate.core.errors import CurateError
 from curate.datatrove_step import Curate, stages
+from curate.executors.slurm import advance
 from tests.corpus import rows, write_parquet
 from tests.e2e.cli import Place
 from tests.e2e.run_folder import attempts, published
@@ -75,12 +76,18 @@ def test_the_same_bytes_as_curate_run(place: Place) -> None:
     assert attempts(place / "runs/there") == before
 
 
-def test_a_phase_does_not_end_without_its_units(place: Place) -> None:
+def test_a_phase_does_not_end_without_its_units(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.config(CONFIG.replace("OUT", "there"), "there.yaml")
     steps = stages("there.yaml", tasks=2)
     list(steps[0].run(rank=0, world_size=2))
+    late = [[0]]  # a unit that NFS shows later
+    missing = advance._missing
+    monkeypatch.setattr(advance, "_PAUSE", 0.0)
+    monkeypatch.setattr(advance, "_missing", lambda *given: late.pop()[0] if late else missing(*given))
+    monkeypatch.setattr(advance, "ATTRIBUTES", 0.0)
     with pytest.raises(CurateError, match="R306"):
         list(steps[1].run())
+    assert late == []
     assert place.report("there")["state"] == "failed"
     list(steps[0].run(rank=1, world_size=2))
     list(steps[1].run())

@@ -17,7 +17,8 @@ from curate.core.errors import CurateError
 from curate.core.layout import RunFolder
 from curate.planning.fingerprints import finished_units
 from curate.running.saved_run import load_run
-from curate.running.task import Worker, build_step
+from curate.running.steps import build_step
+from curate.running.task import Worker
 from filters.gopher_quality import GopherQuality
 from tests.runtime.project import ROWS, Project
 

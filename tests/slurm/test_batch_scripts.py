@@ -20,8 +20,9 @@ from curate.core.errors import CurateError
 from curate.core.layout import RunFolder
 from curate.core.plan import Phase
 from curate.executors.slurm.advance import chunks, needs_of, span
+from curate.executors.slurm.notice import job_name
 from curate.executors.slurm.script import Place, advance_script, array_script
-from curate.executors.slurm.state import Estimate, Settings, forget_submission, job_name, write_settings
+from curate.executors.slurm.state import Estimate, Settings, forget_submission, write_settings
 
 PLACE = Place("/runs/my 5% web", "/my work", "web", "web.0123456789", "/runs/my 5% web")
 
@@ -274,6 +275,9 @@ def test_the_warning_reaches_the_work_and_the_shell_waits_for_it(tmp_path: Path)
 
 def test_no_task_begins_after_one_has_failed(tmp_path: Path) -> None:
     (tmp_path / "slurm/failed").mkdir(parents=True)
-    (tmp_path / "slurm/failed/pass1-0.json").touch()
+    (tmp_path / "slurm/failed/pass1-1-0.json").touch()  # of a submission before this one
+    begun = shell(tmp_path, jobs(python=interpreter(tmp_path, "echo begun")))
+    assert (begun.returncode, begun.stdout) == (0, "begun\n")
+    (tmp_path / "slurm/failed/pass1-0-12.json").touch()
     done = shell(tmp_path, jobs(python="/nowhere/python"))
     assert (done.returncode, done.stdout) == (1, "another task has failed: this one does not start\n")

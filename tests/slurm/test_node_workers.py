@@ -117,3 +117,20 @@ def test_a_task_whose_worker_is_killed_goes_back_to_the_queue(
     )  # Slurm would call it OUT_OF_MEMORY
     assert requeued == ["7_0", "7_0"]
     assert element.ended(folder.root, tasks, 0, element.LATER, True) == 0
+
+
+def test_a_failing_unit_and_too_few_gpus_are_errors_of_the_task(
+    folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(CurateError, match="need 2 GPUs, and Slurm gave it 0") as caught:
+        work(folder, "pass1", tmp_path, gpus=1)
+    assert caught.value.problems[0].code == "E509"
+    shutil.rmtree(folder.done_folder("pass1"), ignore_errors=True)
+    shard = folder.root.parent.parent / "in/0.parquet"
+    whole = shard.read_bytes()
+    shard.write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(CurateError) as caught:
+        work(folder, "pass1", tmp_path)
+    assert "0.parquet" in str(caught.value.problems)
+    shard.write_bytes(whole)

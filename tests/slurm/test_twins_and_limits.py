@@ -18,7 +18,7 @@ from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Plan
-from curate.executors.slurm import advance, client, element, follow, lives, state
+from curate.executors.slurm import advance, client, element, follow, lives, notice, state
 from curate.executors.slurm.state import write_tasks
 from curate.kernels import kernel_environment
 from curate.running.run import close_phase
@@ -202,7 +202,7 @@ def test_what_nodes_wrote_last_is_waited_for(
 
     monkeypatch.setattr(advance, "_PAUSE", 0.0)
     monkeypatch.setattr(advance, "_missing", missing)
-    advance._await_phases(plan, manifest, folder, "pass1", all_done=not again)
+    advance.await_phases(plan, manifest, folder, "pass1", all_done=not again)
     assert unseen == []
     monkeypatch.setattr(advance, "ATTRIBUTES", 0.0)
     monkeypatch.setattr(advance, "_missing", lambda *given: 4)
@@ -221,12 +221,85 @@ def test_who_joins_may_change_what_later_jobs_ask_for(place: Place) -> None:
     shown = "".join(f"echo '{job}|0|RUNNING|None|n1'\n" for job in arrays)
     shown += f"echo '{state.read_submission(folder).advance}|N/A|PENDING|Dependency|'\n"
     (place.root.parent / "bin/squeue").write_text(f"#!/bin/bash\n{shown}")
-    name, before = state.job_name(folder), state.read_submission(folder)
+    name, before = notice.job_name(folder), state.read_submission(folder)
     place.config(CONFIG + "execution: {retries: 7, slurm: {cpu: {time: 9:00:00}}}\n")
     place.curate("run", "job.yaml", "--on", "slurm").succeeded()
     settings = state.read_settings(folder)
     assert (settings.retries, settings.tasks, settings.slurm.section("cpu").time) == (7, 4, "9:00:00")
-    assert (state.job_name(folder), state.read_submission(folder)) == (name, before)
+    assert (notice.job_name(folder), state.read_submission(folder)) == (name, before)
+
+
+def test_chunks_that_were_taken_are_given_back_where_one_is_refused(place: Place) -> None:
+    """MaxArraySize is 3, and the second chunk of 9 tasks is one too many for a QOS."""
+    (place.root.parent / "bin/sbatch").write_text(
+        "#!/bin/bash\n"
+        + COMMANDS["sbatch"]
+        .replace('"${last:-0}" -ge 4', "-e submitted -a ! -e struck")
+        .replace("echo 's", "touch struck; echo 's")
+    )
+    place.curate("run", "job.yaml", "--on", "slurm").succeeded()
+    assert (place / "submitted").read_text().split() == [
+        "2",
+        "2",
+        "0",
+        "job",
+    ]  # of 9 tasks one chunk, of 4 two
+    assert (place / "cancelled").read_text() == "--quiet 1\n"
+    arrays = state.read_submission(RunFolder(place / "runs/job")).arrays
+    assert [(a.job, a.first, a.count) for a in arrays] == [("2", 0, 3), ("3", 3, 1)]
+
+
+def test_a_job_between_phases_goes_on_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a second life after its node was lost: what the first one submitted and did not note is taken out of the queue."""
+    place.curate("run", "job.yaml", "--on", "slurm").succeeded()
+    folder = RunFolder(place / "runs/job")
+    own = state.read_submission(folder).advance
+    monkeypatch.chdir(place.root)
+    queued, told = [f"{own}|N/A|RUNNING|None|n1", "91|0|PENDING|Priority|", "92|N/A|PENDING|Dependency|"], []
+
+    def called(command: list[str], **given: object) -> str:
+        told.append(command[0])
+        if command[0] == "scancel":
+            assert sorted(command[2:]) == ["91", "92"]
+            del queued[1:]
+        return "\n".join(queued)
+
+    monkeypatch.setattr(client, "_call", called)
+    monkeypatch.setattr(follow.time, "sleep", lambda seconds: None)
+    monkeypatch.setenv("SLURM_JOB_ID", own)
+    assert not element._went_on(folder, "pass1")
+    assert told == ["squeue", "scancel", "squeue"]
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    assert element._went_on(folder, "pass1")
+    assert element._go_on(folder, "pass1", False) == "the run went on without this job"
+    queued.append("93|0|RUNNING|None|n1")
+    monkeypatch.setattr(follow, "_CLEARING", -1.0)
+    with pytest.raises(CurateError, match="jobs 93 were cancelled and do not end"):
+        follow.clear_queue(folder, but=own)
+
+
+def test_who_submits_anew_waits_for_tasks_that_ended_well(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.curate("run", "job.yaml", "--on", "slurm", "--tasks", "2").succeeded()
+    folder = RunFolder(place / "runs/job")
+    first = state.read_submission(folder).arrays[0].job
+    known = [
+        client.Element(first, 0, "COMPLETED", "None", "n1"),
+        client.Element(first, 1, "FAILED", "None", "n1"),
+    ]
+    monkeypatch.setattr(client, "queue", lambda name, ended: known)
+    units = state.read_tasks(folder, state.read_submission(folder).tasks)[1][0]
+    looks, seen = [], [{}, dict.fromkeys(units)]
+    monkeypatch.setattr(
+        advance, "finished_units", lambda *given: looks.append(1) or seen[min(len(looks) - 1, 1)]
+    )
+    monkeypatch.setattr(advance, "_PAUSE", 0.0)
+    advance.await_ended(folder)
+    assert len(looks) == 2  # not for those of the task that failed
+    del known[0]
+    advance.await_ended(folder)
+    assert len(looks) == 2
 
 
 def test_what_takes_milliseconds_needs_no_folder_of_the_nodes(
@@ -271,10 +344,10 @@ def test_lives_that_ended_unheard_are_counted(place: Place, monkeypatch: pytest.
     place.curate("run", "job.yaml", "--on", "slurm", "--tasks", "1").succeeded()
     folder = RunFolder(place / "runs/job")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "9")
-    lives.count_lost_lives(folder, "pass1", 0, [0, 1])
-    assert lives.idle_ends(folder, "pass1", 0, 2, 2) == 1  # and goes back itself: life 10
+    lives.count_lost_lives(folder, "pass1-0.json", "pass1", 0, [0, 1])
+    assert lives.idle_ends(folder, "pass1-0.json", 0, 2, 2) == 1  # and goes back itself: life 10
     monkeypatch.setenv("SLURM_RESTART_COUNT", "10")
-    lives.count_lost_lives(folder, "pass1", 0, [0, 1])
+    lives.count_lost_lives(folder, "pass1-0.json", "pass1", 0, [0, 1])
     monkeypatch.setenv("SLURM_RESTART_COUNT", "12")
     with pytest.raises(Exception, match=re.escape("pre-empted, 11 times on the same unit")):
-        lives.count_lost_lives(folder, "pass1", 0, [0, 1])
+        lives.count_lost_lives(folder, "pass1-0.json", "pass1", 0, [0, 1])

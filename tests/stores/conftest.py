@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cli import Place
+from tests.stores.job import Outputs, configured, local, write_inputs
 from tests.stores.server import SECRET, Bucket, Faulty
 
 _numbers = itertools.count()
@@ -33,6 +34,19 @@ def endpoint() -> Iterator[str]:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path / "work")
+
+
+@pytest.fixture(scope="session")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outputs, Outputs]:
+    """What a local run publishes, and what it does after two more files of each kind have been taken in."""
+    place = Place(tmp_path_factory.mktemp("local") / "work")
+    write_inputs(place / "in", 0, 3)
+    configured(place, ".")
+    place.run("job.yaml").succeeded()
+    before = local(place)
+    write_inputs(place / "in", 3, 4)
+    place.run("job.yaml", "--update").succeeded()
+    return before, local(place)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from curate.core import objects
 from curate.core.errors import CurateError, error
 from curate.core.exchange import ExchangeReader, ExchangeWriter
 from curate.core.layout import RunFolder
@@ -142,8 +143,11 @@ def test_many_are_removed_at_once(faulty: Faulty, bucket: Bucket) -> None:
     assert sum(faulty.seen.values()) == 1
 
 
-def test_keys_that_are_not_removed_are_asked_for_again(faulty: Faulty, bucket: Bucket) -> None:
+def test_keys_that_are_not_removed_are_asked_for_again(
+    faulty: Faulty, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """S3 answers 200 to a bulk delete, and in it for each key."""
+    monkeypatch.setattr(objects, "_PAUSE", 0.01)
     places = [ObjectPath(f"{bucket.url}/x/{n}") for n in range(3)]
     for place in places:
         bucket.put(f"x/{place.name}", b"")

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,62 +15,12 @@ from click.testing import CliRunner
 from curate.cli import cli
 from curate.core.errors import CurateError
 from curate.planning.session import Request, prepare
-from tests.corpus import rows, write_jsonl, write_parquet
 from tests.e2e.cli import Fault, Place
 from tests.e2e.killing import KILL_SELF
+from tests.stores.job import Outputs, configured, write_inputs
 from tests.stores.server import SECRET, Bucket, Faulty, Rule
 
 pytestmark = [pytest.mark.s3, pytest.mark.slow]
-
-CONFIG = """
-name: job
-input:
-  - {path: HERE/in/*.parquet, name: p}
-  - {path: HERE/in/*.jsonl, name: j, columns: {n: {field: n, type: int64}, kind: kind}, on_error: quarantine}
-language: kind
-steps:
-  - {select: n % 7 != 0, as: sevenths}
-  - {use: dedup.exact, as: exact}
-publish:
-  - {name: all, path: HERE/out/all, shard: 60KB, partition_by: language}
-  - {name: some, path: HERE/out/some, where: n < 60, shard: 40KB, shuffle: 3}
-"""
-Outputs = dict[str, bytes]
-
-
-def write_inputs(folder: Path, first: int, last: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(first, last):
-        write_parquet(folder / f"{number}.parquet", rows(number * 30, 40))
-        write_jsonl(folder / f"{number}.jsonl", rows(1000 + number * 30, 20))
-        with (folder / f"{number}.jsonl").open("a") as file:
-            file.write("{broken\n")
-
-
-def configured(place: Place, here: str) -> None:
-    run_dir = f"run_dir: {here}/runs/job\n" if "://" in here else ""
-    place.config(CONFIG.replace("HERE", here) + run_dir)
-
-
-def local(place: Place) -> Outputs:
-    return {
-        path.relative_to(place / "out").as_posix(): path.read_bytes()
-        for path in sorted((place / "out").rglob("*"))
-        if path.is_file()
-    }
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outputs, Outputs]:
-    """What a local run publishes, and what it does after two more files of each kind have been taken in."""
-    place = Place(tmp_path_factory.mktemp("local") / "work")
-    write_inputs(place / "in", 0, 3)
-    configured(place, ".")
-    place.run("job.yaml").succeeded()
-    before = local(place)
-    write_inputs(place / "in", 3, 4)
-    place.run("job.yaml", "--update").succeeded()
-    return before, local(place)
 
 
 def asked(place: Place, *arguments: str) -> tuple[int, Any]:

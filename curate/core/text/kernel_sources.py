@@ -69,9 +69,10 @@ _DEFINITION: Final = re.compile(r"(?:async\s+)?(?:def|class)\s+(\w+)")
 class SourceLocator:
     """Tells numba where a kernel's machine code is, and of which sources; see the module's text."""
 
-    def __init__(self, module: str, folder: str, key: str, line: int) -> None:
+    def __init__(self, module: str, py_file: str, folder: str, key: str, line: int) -> None:
         self._path = os.path.join(folder, f"{module}-{key}")
         self._key, self._line = key, line
+        self._py_file = py_file  # numba's warning that a kernel cannot be cached names it
 
     @classmethod
     def from_function(cls, py_func: FunctionType, py_file: str) -> SourceLocator | None:
@@ -83,7 +84,8 @@ class SourceLocator:
             return None
         if module.partition(".")[0] not in _OURS and "curate.core.text.memory" not in _read(py_file).source:
             return None
-        return cls(module, config.CACHE_DIR, source_key(module, py_file), py_func.__code__.co_firstlineno)
+        key, line = source_key(module, py_file), py_func.__code__.co_firstlineno
+        return cls(module, py_file, config.CACHE_DIR, key, line)
 
     def ensure_cache_path(self) -> None:
         """Make the folder."""

@@ -32,12 +32,12 @@ token.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from curate.core.computed import computed
 from curate.core.text.codepoints import (
     ALETTER,
     CLASS_MASK,
@@ -103,7 +103,7 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.starts)
 
-    @cached_property
+    @computed
     def hashes(self) -> npt.NDArray[np.uint64]:
         """uint64[tokens]: `hash_bytes` of each token's bytes, case and all."""
         out = np.empty(len(self.starts), np.uint64)

@@ -10,13 +10,17 @@
 So each phase is planned when the one before it has ended, from its done-files: the number of units may depend on earlier
 output, and the machine that submitted may go away. What stands in the run folder beside the usual (`layout`):
 
-    slurm/settings.json            the jobs' name; the config's execution section and number of tasks, for advance jobs
+    slurm/settings.json            which jobs, on which cluster (`notice`); for advance jobs the config's execution section
+                                   and number of tasks
     slurm/<phase>-<token>.json     {"phase": name, "tasks": [[unit, …], …]}, written before its array is submitted
     slurm/submission.json          the phase at work: its tasks' file, its array jobs, its advance job
     slurm/<phase>.sh               the batch script, as it was submitted
-    slurm/failed/<phase>-<task>.json    the error of a task, in words; once there is one, no further task starts
-    slurm/tries/<phase>-<task>.json     how often a task went back to the queue
+    slurm/failed/<phase>-<token>-<task>.json    the error of a task, in words; once there is one, no further task starts
+    slurm/tries/<phase>-<token>-<task>.json     how often a task went back to the queue
     logs/slurm/<phase>.<job>_<index>.log
+
+Of a run folder in a store these are files below the directory in which it was submitted; `slurm/jobs.json` of the store says
+where (`notice`).
 
 The done-files are the truth and the queue only says who is at work: every job of a run has one name, by which it is found,
 so no job id needs to be known to anyone, none is asked for after it has left the queue, and no accounting is needed.

@@ -20,6 +20,7 @@ from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Phase, Plan, even_tasks, pack
 from curate.executors.slurm import client
+from curate.executors.slurm.notice import job_name, place
 from curate.executors.slurm.script import Place, advance_script, array_script, workers_of
 from curate.executors.slurm.state import (
     Array,
@@ -27,14 +28,15 @@ from curate.executors.slurm.state import (
     Settings,
     Submission,
     forget_submission,
-    job_name,
-    place,
+    read_submission,
+    read_tasks,
     write_submission,
     write_tasks,
 )
 from curate.planning.fingerprints import finished_units, unit_fingerprints
 from curate.running.locks import locked_outputs
 from curate.running.run import PhaseWork, close_phase, is_needless, open_phase, publish
+from curate.running.saved_run import load_run
 from curate.running.task import ATTRIBUTES, Worker
 
 #: Units of a task where one takes milliseconds. As many are done at once, without a wait in the queue.
@@ -59,7 +61,7 @@ def advance(
     again: they have ended in whatever way, and what is pending is submitted anew.
     """
     if after is not None:
-        _await_phases(plan, manifest, folder, after, all_done=not again)
+        await_phases(plan, manifest, folder, after, all_done=not again)
         after = None if again else after
     with locked_outputs(plan):
         for phase in plan.phases:
@@ -78,7 +80,7 @@ def advance(
     return None
 
 
-def _await_phases(
+def await_phases(
     plan: Plan, manifest: Manifest, folder: RunFolder, last: str, *, all_done: bool = True
 ) -> None:
     """Wait until this node sees every done-file of the phases up to one whose tasks have ended, as long as NFS may be late.
@@ -101,6 +103,34 @@ def _await_phases(
                     unit=unit,
                 )
             time.sleep(_PAUSE)
+
+
+def await_ended(folder: RunFolder) -> None:
+    """Before a run is submitted anew: wait until this node sees the units of tasks that have ended well, as long as NFS may
+    be late. What Slurm has forgotten ended minutes ago and is seen.
+    """
+    if (submission := read_submission(folder)) is None:
+        return
+    well = {(e.job, e.index) for e in client.queue(job_name(folder), ended=True) if e.state == "COMPLETED"}
+    if not any(array.job == job for array in submission.arrays for job, _ in well):
+        return
+    try:
+        plan, manifest = load_run(folder.root)
+        phase, tasks = read_tasks(folder, submission.tasks)
+    except CurateError:  # nothing is known of what they did: all is looked at anew
+        return
+    units = {
+        unit
+        for array in submission.arrays
+        for index in range(array.count)
+        if (array.job, index) in well
+        for unit in tasks[array.first + index]
+    }
+    until = time.monotonic() + ATTRIBUTES
+    while (
+        units - finished_units(plan, manifest, plan.phase(phase), folder).keys() and time.monotonic() < until
+    ):
+        time.sleep(_PAUSE)
 
 
 def _missing(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> int | None:

@@ -5,6 +5,7 @@ E521  a command is not here      E522  the scheduler does not answer      E523  
 
 from __future__ import annotations
 
+import functools
 import os
 import pwd
 import re
@@ -67,9 +68,25 @@ def is_submit_limit(cause: CurateError) -> bool:
     return any(p.code == "E523" and _LIMIT.search(p.message) for p in cause.problems)
 
 
+def _config() -> str:
+    """How the cluster is set up, asked for once; these two say which cluster it is."""
+    return _config_of(os.environ.get("SLURM_CONF"), os.environ.get("PATH"))
+
+
+@functools.cache
+def _config_of(conf: str | None, path: str | None) -> str:
+    return _call(["scontrol", "show", "config"])
+
+
+def cluster() -> str:
+    """What the cluster is called; empty if it does not say."""
+    found = re.search(r"^ClusterName\s*=\s*(\S+)", _config(), re.MULTILINE)
+    return found[1] if found is not None else ""
+
+
 def max_array_size() -> int:
     """The cluster's MaxArraySize, which no index may reach, or fewer where arrays may not have so many tasks."""
-    shown = _call(["scontrol", "show", "config"])
+    shown = _config()
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", shown, re.MULTILINE)
     size = int(found[1]) if found is not None else 0
     if most := re.search(r"^SchedulerParameters\s*=.*\bmax_array_tasks=(\d+)", shown, re.MULTILINE):

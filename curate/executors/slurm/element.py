@@ -102,7 +102,7 @@ def _work(
     try:
         from curate.executors.slurm.lives import count_lost_lives
 
-        count_lost_lives(folder, phase, task, units)
+        count_lost_lives(folder, tasks, phase, task, units)
         do = _alone if workers == 1 else _together
         left = do(root, phase, task, units, _scratch(root, scratch), size, warned)
     except CurateError as cause:
@@ -229,7 +229,8 @@ def _fail(folder: RunFolder, tasks: str, phase: str, task: int, failure: CurateE
     from curate.diagnostics import render
     from curate.executors.slurm import client
     from curate.executors.slurm.lives import units_left
-    from curate.executors.slurm.state import is_current, job_name, read_tasks, write_failure
+    from curate.executors.slurm.notice import job_name
+    from curate.executors.slurm.state import is_current, read_tasks, write_failure
 
     print(render(failure.problems), file=sys.stderr, flush=True)
     if not is_current(folder, tasks):
@@ -243,7 +244,7 @@ def _fail(folder: RunFolder, tasks: str, phase: str, task: int, failure: CurateE
         _say("every unit of this task is done")
         return 0
     with suppress(OSError):  # on a full disk there is no note, and the task has failed all the same
-        write_failure(folder, phase, task, failure)
+        write_failure(folder, tasks, task, failure)
     with suppress(CurateError):  # without scancel, as in a container: tasks see the note when they begin
         client.cancel_waiting(job_name(folder))
     return 1
@@ -267,7 +268,7 @@ def ended(root: Place, tasks: str, task: int, status: int, late: bool) -> int:
         left = units_left(root, phase, listed[task])
         if not left and (late or status != LATER):
             return 0
-        idle = idle_ends(folder, phase, task, left, len(listed[task]))
+        idle = idle_ends(folder, tasks, task, left, len(listed[task]))
         if idle > read_settings(folder).retries:
             return _fail(folder, tasks, phase, task, too_often(phase, task, listed[task][0], why, idle, late))
         if not _requeue(f"{why}: {left} units go back to the queue"):

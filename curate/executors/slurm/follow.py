@@ -7,6 +7,7 @@ pending; why stands in its log, and in `slurm/failed/` if it could say so itself
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,14 +20,19 @@ from curate.core.errors import CurateError, Problem, error
 from curate.core.layout import RunFolder
 from curate.core.plan import Plan
 from curate.executors.slurm import client
+from curate.executors.slurm.notice import (
+    as_submitted,
+    job_name,
+    mark,
+    place,
+    read_notice,
+    was_submitted,
+)
 from curate.executors.slurm.state import (
     Submission,
-    job_name,
-    place,
     read_failures,
     read_submission,
     read_tasks,
-    was_submitted,
 )
 from curate.planning.fingerprints import finished_units
 from curate.running.ledger import all_encoders
@@ -44,8 +50,27 @@ _CLEARING: Final = 300.0
 
 
 def jobs_of(folder: RunFolder) -> list[client.Element]:
-    """Jobs and array elements of a run that wait or work."""
+    """Jobs and array elements of a run that wait or work. R302 if the run was submitted to another cluster than this one."""
+    notice = read_notice(folder)
+    if notice is not None and notice.cluster and notice.cluster != client.cluster():
+        raise error(
+            "R302",
+            f"{folder.root} was submitted to the cluster {notice.cluster}, on {notice.host} in {notice.directory}, and this "
+            f"is the cluster {client.cluster()}",
+            help=f"go there; once no job of it is left, remove {mark(folder)}",
+        )
     return client.queue(job_name(folder))
+
+
+def refuse_if_not_here(folder: RunFolder) -> None:
+    """R302 if jobs that are in the queue work with files that this machine does not see."""
+    notice = read_notice(folder)
+    if notice is not None and not os.path.isdir(place(as_submitted(folder))):
+        raise error(
+            "R302",
+            f"the jobs of {folder.root} work with files in {notice.directory} of {notice.host}, which are not here",
+            help=f"run it there, or cancel them with: curate cancel {folder.root}",
+        )
 
 
 def clear_queue(folder: RunFolder, but: str | None = None) -> None:
@@ -65,13 +90,15 @@ def clear_queue(folder: RunFolder, but: str | None = None) -> None:
 def queue_state(folder: RunFolder) -> dict[str, Any] | None:
     """`phase waiting working jobs reasons problem` of a run that was submitted; None if nothing of it is in the queue.
 
+    phase: None where its files are not seen, as on a machine without the folder in which it was submitted.
     problem: why the queue cannot be asked; the numbers are then 0.
     """
-    submission = read_submission(folder)
-    if submission is None:
+    if not was_submitted(folder):
         return None
-    state = {
-        "phase": submission.phase,
+    folder = as_submitted(folder)
+    submission = read_submission(folder)
+    state: dict[str, Any] = {
+        "phase": submission.phase if submission is not None else None,
         "waiting": 0,
         "working": 0,
         "jobs": [],
@@ -101,10 +128,12 @@ def refuse_if_queued(folder: RunFolder) -> None:
     try:
         queued = jobs_of(folder)
     except CurateError as cause:
+        if cause.problems[0].code == "R302":
+            raise
         raise error(
             "R302",
             f"{folder.root} was submitted to Slurm, whose queue cannot be asked: {cause.problems[0].message}",
-            help=f"run it where Slurm is; once no job of it is left, remove {place(folder) / 'settings.json'}",
+            help=f"run it where Slurm is; once no job of it is left, remove {mark(folder)}",
         ) from cause
     if queued:
         raise error(
@@ -232,6 +261,7 @@ class FailedTask:
 
 def failed_tasks(folder: RunFolder) -> Iterator[FailedTask]:
     """Tasks of the phase submitted last that have ended while units of them are pending."""
+    folder = as_submitted(folder)
     submission = read_submission(folder)
     if submission is None:
         return

@@ -13,24 +13,24 @@ from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Plan
 from curate.executors.slurm import client
-from curate.executors.slurm.advance import advance, needs_of, section_of
-from curate.executors.slurm.follow import clear_queue, follow, jobs_of
+from curate.executors.slurm.advance import advance, await_ended, needs_of, section_of
+from curate.executors.slurm.follow import clear_queue, follow, jobs_of, refuse_if_not_here
+from curate.executors.slurm.notice import as_submitted, job_name, read_notice
 from curate.executors.slurm.script import Place, advance_script, array_script, workers_of
 from curate.executors.slurm.state import (
     Estimate,
     Settings,
     Submission,
     forget_failures,
-    job_name,
     read_settings,
     read_submission,
     write_settings,
     write_submission,
 )
 from curate.kernels import kernel_environment
-from curate.planning.rates import rates_file, read_rates
+from curate.planning.rates import peak_bytes, rates_file, read_rates
 from curate.planning.session import Request, Session, prepare
-from curate.running.driver import compile_kernels
+from curate.running.driver import compile_kernels, still_current
 from curate.running.locks import locked
 from curate.running.run import lay_out, passes_pending, record_failure, start_anew
 
@@ -44,14 +44,15 @@ def run_on_slurm(request: Request, *, tasks: int | None, wait: bool) -> bool:
     E521, E522, E523 before anything is written or submitted; R302 if the queue has jobs of this folder for another plan.
     """
     session = prepare(request)
-    folder = session.folder
+    folder = as_submitted(session.folder)
     _ask_slurm(session)
     queued = jobs_of(folder)
     if not queued or read_submission(folder) is None:
-        session = _submit(session, request, tasks)
+        _submit(session, request, tasks)
+        folder = as_submitted(session.folder)
         queued = jobs_of(folder)
     else:
-        _join(session, request, queued, tasks)
+        _join(session, folder, request, queued, tasks)
     if not queued and _is_done(folder):
         return True
     _tell(folder, queued)
@@ -59,7 +60,7 @@ def run_on_slurm(request: Request, *, tasks: int | None, wait: bool) -> bool:
 
 
 def _is_done(folder: RunFolder) -> bool:
-    from curate.views.status import read_run
+    from curate.views.run_state import read_run
 
     return read_run(folder.root).finished
 
@@ -122,7 +123,7 @@ def _estimates(plan: Plan, manifest: Manifest) -> dict[str, Estimate]:
         else {p.name: f.rate for p in plan.phases if (f := rates.of(p)) is not None and f.exact}
     )
     return {
-        name: Estimate(rate.cpu(size), rate.gpu(size), rate.start_seconds, rate.peak_bytes)
+        name: Estimate(rate.cpu(size), rate.gpu(size), rate.start_seconds, peak_bytes(rate, plan.phase(name)))
         for name, rate in found.items()
     }
 
@@ -136,26 +137,28 @@ def _position(session: Session, section: str) -> Position | None:
     return None
 
 
-def _submit(session: Session, request: Request, tasks: int | None) -> Session:
+def _submit(session: Session, request: Request, tasks: int | None) -> None:
     """Under the run's lock: end what is done, put the next phase into the queue."""
     folder = session.folder
     environment = kernel_environment()
     with locked(folder):
         if jobs_of(folder):
-            if read_submission(folder) is not None:  # another `curate run` was faster
-                return session
+            if read_submission(as_submitted(folder)) is not None:  # another `curate run` was faster
+                return
+            refuse_if_not_here(folder)
             clear_queue(folder)  # one was killed before it could note what it had submitted
         try:
+            await_ended(as_submitted(folder))
             if request.force:
                 start_anew(folder, session.compiled.plan)
             else:
-                session = prepare(request)
+                session = still_current(session, request)
             plan, manifest = session.compiled.plan, session.compiled.manifest
             lay_out(plan, manifest, folder)
             execution = session.loaded.config.execution
             settings = Settings(execution.slurm, execution.retries, tasks, _estimates(plan, manifest))
             forget_failures(folder)
-            write_settings(folder, settings)
+            write_settings(folder, settings, client.cluster())
             if passes_pending(plan, manifest, folder):
                 compile_kernels(folder, plan, environment)
             advance(plan, manifest, folder, settings)
@@ -164,12 +167,16 @@ def _submit(session: Session, request: Request, tasks: int | None) -> Session:
             raise
         except OSError as cause:
             raise CurateError(system_error(cause).problems, exit_code=1) from cause
-    return session
 
 
-def _join(session: Session, request: Request, queued: Sequence[client.Element], tasks: int | None) -> None:
+def _join(
+    session: Session,
+    folder: RunFolder,
+    request: Request,
+    queued: Sequence[client.Element],
+    tasks: int | None,
+) -> None:
     """R302 unless what is queued is this very plan. What jobs ask for may be other than before: the next ones do."""
-    folder = session.folder
     plan, manifest = session.compiled.plan, session.compiled.manifest
     same = folder.plan.exists() and (
         Plan.from_json(folder.plan.read_text(encoding="utf-8")) == Plan.from_json(plan.to_json())
@@ -212,9 +219,10 @@ def _mend(session: Session, folder: RunFolder) -> None:
     client.cancel([submission.advance] if after is not None else [])
     forget_failures(folder)
     folder.failure.unlink(missing_ok=True)
+    notice = read_notice(folder)
     at = Place(
         str(folder.root),
-        os.getcwd(),
+        notice.directory if notice is not None else os.getcwd(),
         session.compiled.plan.name,
         job_name(folder),
         str(folder.beside),

@@ -1,6 +1,6 @@
 """The lives of a task: how often its element went back to the queue, by itself or with its node, without a unit done.
 
-slurm/tries/<phase>-<task>.json    {"left": units, "idle": ends, "lost": lives, "restarts": of the element}
+slurm/tries/<tasks>-<task>.json    {"left": units, "idle": ends, "lost": lives, "restarts": of the element}
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from curate.core.commit import write_atomically
 from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
 from curate.core.objects import Place
-from curate.executors.slurm.state import place
+from curate.executors.slurm.state import note
 from curate.planning.fingerprints import finished_units
 from curate.running.saved_run import load_run
 
@@ -22,15 +22,15 @@ from curate.running.saved_run import load_run
 _LIVES: Final = 10
 
 
-def count_lost_lives(folder: RunFolder, phase: str, task: int, units: list[int]) -> None:
+def count_lost_lives(folder: RunFolder, tasks: str, phase: str, task: int, units: list[int]) -> None:
     """R304 if nodes of a task were lost, or it was pre-empted, many times without a unit done: nobody could say so then."""
     restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-    known = _tries(folder, phase, task, len(units))
+    known = _tries(folder, tasks, task, len(units))
     if restarts <= known["restarts"]:
         return
     left = units_left(folder.root, phase, units)
     lost = 0 if left < known["left"] else known["lost"] + restarts - known["restarts"]
-    _note(folder, phase, task, {**known, "left": left, "lost": lost, "restarts": restarts})
+    _note(folder, tasks, task, {**known, "left": left, "lost": lost, "restarts": restarts})
     if lost > _LIVES:
         raise error(
             "R304",
@@ -42,28 +42,28 @@ def count_lost_lives(folder: RunFolder, phase: str, task: int, units: list[int])
         )
 
 
-def idle_ends(folder: RunFolder, phase: str, task: int, left: int, units: int) -> int:
+def idle_ends(folder: RunFolder, tasks: str, task: int, left: int, units: int) -> int:
     """How often a task has ended, this time included, since it last got a unit done; noted for the next time."""
-    known = _tries(folder, phase, task, units)
+    known = _tries(folder, tasks, task, units)
     idle = 0 if left < known["left"] else known["idle"] + 1
     restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0) + 1  # as it will be when the task begins again
-    _note(folder, phase, task, {**known, "left": left, "idle": idle, "restarts": restarts})
+    _note(folder, tasks, task, {**known, "left": left, "idle": idle, "restarts": restarts})
     return idle
 
 
-def _tries(folder: RunFolder, phase: str, task: int, units: int) -> dict[str, int]:
+def _tries(folder: RunFolder, tasks: str, task: int, units: int) -> dict[str, int]:
     """left: units that were to do when it was last looked; idle: ends since a unit was done; lost: lives without an end;
     restarts: of the element by Slurm's count, as far as they are in these.
     """
-    path = place(folder) / "tries" / f"{phase}-{task}.json"
+    path = note(folder, "tries", tasks, task)
     known = {"left": units, "idle": 0, "lost": 0, "restarts": 0}
     with suppress(FileNotFoundError, ValueError):
         known |= json.loads(path.read_text(encoding="utf-8"))
     return known
 
 
-def _note(folder: RunFolder, phase: str, task: int, known: dict[str, int]) -> None:
-    write_atomically(place(folder) / "tries" / f"{phase}-{task}.json", json.dumps(known))
+def _note(folder: RunFolder, tasks: str, task: int, known: dict[str, int]) -> None:
+    write_atomically(note(folder, "tries", tasks, task), json.dumps(known))
 
 
 def too_often(phase: str, task: int, unit: int, why: str, idle: int, late: bool) -> CurateError:

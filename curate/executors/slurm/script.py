@@ -74,10 +74,11 @@ def array_script(
     element = f"{shlex.quote(place.root)} {shlex.quote(tasks)} $(({first} + SLURM_ARRAY_TASK_ID))"
     size = f"--workers {workers_of(jobs, needs)} --gpus {_gpus(needs)} --threads {jobs.cpus or 1}"
     body = f"""\
-if [ -n "$(ls {shlex.quote(place.files)}/slurm/failed 2>/dev/null)" ]; then
+for note in {shlex.quote(f"{place.files}/slurm/failed/{tasks.removesuffix('.json')}")}-*.json; do
+    [ -e "$note" ] || continue
     echo "another task has failed: this one does not start"
     exit 1
-fi
+done
 [ -d "${{TMPDIR:-/tmp}}" ] || export TMPDIR=/tmp # the variable may come from the machine that submitted
 scratch=$(mktemp -d "${{TMPDIR:-/tmp}}/curate-XXXXXX") || exit 1
 trap 'rm -rf "$scratch" "$(cat "$scratch/local_tmp" 2>/dev/null || echo "$scratch")"' EXIT

@@ -5,14 +5,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import re
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +17,8 @@ from curate.config.execution import Slurm
 from curate.core.commit import write_atomically
 from curate.core.errors import CurateError, error
 from curate.core.layout import RunFolder
+from curate.core.objects import Place
+from curate.executors.slurm.notice import as_json, as_submitted, mark, notice_of, place, was_submitted
 
 
 @dataclass(frozen=True)
@@ -74,36 +72,14 @@ class Submission:
         return None
 
 
-def place(folder: RunFolder) -> Path:
-    """`slurm/` of a run folder."""
-    return folder.beside / "slurm"
-
-
-def job_name(folder: RunFolder) -> str:
-    """The name of all jobs of a run: like its folder's, and unlike any other folder's. `squeue` divides names at commas.
-
-    Once the run was submitted it is what the settings say: a path may be another one on each node (/home, /export/home). In
-    a copy of the folder they say nothing, or it would share its jobs with the original.
-    """
-    with suppress(
-        FileNotFoundError, ValueError, KeyError
-    ):  # a damaged file is written anew when it is submitted
-        noted = json.loads((place(folder) / "settings.json").read_text(encoding="utf-8"))["job"]
-        if noted["inode"] == place(folder).stat().st_ino:
-            return str(noted["name"])
-    local = isinstance(folder.root, Path)
-    root = (
-        os.path.realpath(str(folder.root)) if local else str(folder.root)
-    )  # one run, by whichever link one comes to it
-    label = re.sub(r"[^A-Za-z0-9._-]", "_", folder.root.name[:40])
-    return f"{label}.{hashlib.sha256(root.encode()).hexdigest()[:10]}"
-
-
-def write_settings(folder: RunFolder, settings: Settings) -> None:
-    """Note the settings, and the name that the run's jobs have from now on; one that they have already stays."""
+def write_settings(folder: RunFolder, settings: Settings, cluster: str = "") -> None:
+    """Note the settings, and which jobs the run has from now on; what is noted of them already stays."""
     place(folder).mkdir(parents=True, exist_ok=True)
+    notice = as_json(notice_of(folder, cluster))
+    if not isinstance(folder.root, Path):
+        write_atomically(mark(folder), json.dumps(notice) + "\n")
     raw = {
-        "job": {"name": job_name(folder), "inode": place(folder).stat().st_ino},
+        "job": notice,
         "slurm": settings.slurm.model_dump(mode="json", exclude_none=True),
         "retries": settings.retries,
         "tasks": settings.tasks,
@@ -119,11 +95,13 @@ def read_settings(folder: RunFolder) -> Settings:
 
 
 def write_submission(folder: RunFolder, submission: Submission) -> None:
-    """Note what is in the queue now; tasks of earlier submissions are forgotten."""
+    """Note what is in the queue now; tasks of earlier submissions, and what these had to say, are forgotten."""
     write_atomically(place(folder) / "submission.json", json.dumps(asdict(submission), indent=1) + "\n")
-    for old in place(folder).glob("*-*.json"):
-        if old.name != submission.tasks:
-            old.unlink(missing_ok=True)
+    own = submission.tasks.removesuffix(".json")
+    for pattern in ("*-*.json", "failed/*.json", "tries/*.json"):
+        for old in place(folder).glob(pattern):
+            if not old.name.startswith(own):
+                old.unlink(missing_ok=True)
 
 
 def read_submission(folder: RunFolder) -> Submission | None:
@@ -137,17 +115,14 @@ def read_submission(folder: RunFolder) -> Submission | None:
 
 def forget_submission(folder: RunFolder) -> None:
     """The run is done: nothing of it is, or will be, in the queue."""
-    for path in (
+    paths: tuple[Place, ...] = (
         *place(folder).glob("*-*.json"),
         place(folder) / "submission.json",
         place(folder) / "settings.json",
-    ):
+        mark(folder),
+    )
+    for path in paths:
         path.unlink(missing_ok=True)
-
-
-def was_submitted(folder: RunFolder) -> bool:
-    """Whether jobs of the run may be in the queue: from before the first is submitted until the run is done."""
-    return (place(folder) / "settings.json").exists()
 
 
 def write_tasks(folder: RunFolder, phase: str, tasks: Sequence[Sequence[int]]) -> str:
@@ -191,13 +166,21 @@ def forget_failures(folder: RunFolder) -> None:
         (place(folder) / name).mkdir(parents=True)
 
 
-def write_failure(folder: RunFolder, phase: str, task: int, cause: CurateError) -> None:
+def note(folder: RunFolder, kind: str, tasks: str, task: int) -> Path:
+    """Where a task notes something: `failed` or `tries`. By its submission, so that one of an earlier one stops nobody.
+
+    tasks: the name of the submission's tasks' file.
+    """
+    return place(folder) / kind / f"{tasks.removesuffix('.json')}-{task}.json"
+
+
+def write_failure(folder: RunFolder, tasks: str, task: int, cause: CurateError) -> None:
     """Note why a task failed; the first task that fails ends the run."""
     problems = [
         {"code": p.code, "message": p.message, "help": p.help, "context": dict(p.context)}
         for p in cause.problems
     ]
-    path = place(folder) / "failed" / f"{phase}-{task}.json"
+    path = note(folder, "failed", tasks, task)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft.write_text(json.dumps({"problems": problems}, default=str) + "\n", encoding="utf-8")
@@ -205,9 +188,13 @@ def write_failure(folder: RunFolder, phase: str, task: int, cause: CurateError) 
 
 
 def read_failures(folder: RunFolder) -> list[dict[str, Any]]:
-    """The problems of the task that failed first; empty if none has."""
-    failed = place(folder) / "failed"
-    paths = list(failed.glob("[!.]*.json")) if failed.exists() else []
+    """The problems of the task that failed first of those submitted last; empty if none has."""
+    if not was_submitted(folder):
+        return []
+    folder = as_submitted(folder)
+    submission = read_submission(folder)
+    own = f"{submission.tasks.removesuffix('.json')}-" if submission is not None else "[!.]"
+    paths = list((place(folder) / "failed").glob(f"{own}*.json"))
     if not paths:
         return []
     first = min(paths, key=lambda path: (path.stat().st_mtime, path.name))

@@ -15,11 +15,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curate.core.models import models_folder
 from filters.encoders.cache import recipe_of, snapshot
-from filters.encoders.encoder import Encoded, Encoder
+from filters.encoders.encoder import Encoded, Encoder, known
 from filters.encoders.options import Options, make_encoder
 from filters.encoders.vectors import shared
 from filters.heads.training.labels import Labels
@@ -47,11 +46,8 @@ def encoder_of(options: Options) -> Encoder:
 
 def embed(labels: Labels, encoder: Encoder, max_characters: int, cache: Path | None = None) -> Embedded:
     """encoder: not opened. cache: a folder as runs use it; vectors are rounded to float16 then, as every run's are."""
-    known = np.ones(len(labels.texts), np.bool_)
-    if labels.languages is not None and encoder.languages is not None:
-        among = pc.is_in(labels.languages, pa.array(sorted(encoder.languages)))
-        known = among.to_numpy(zero_copy_only=False)
-    rest = labels.take(known)
+    understood = known(encoder, labels.languages, len(labels.texts))
+    rest = labels.take(understood)
     if cache is None:
         encoder.open()
         encoded = encoder.encode(rest.texts, max_characters)
@@ -62,7 +58,7 @@ def embed(labels: Labels, encoder: Encoder, max_characters: int, cache: Path | N
     return Embedded(
         rest.take(read & finite),
         encoded.embeddings[read & finite].astype(np.float64),
-        int((~known).sum()),
+        int((~understood).sum()),
         int((~read).sum()),
         int((read & ~finite).sum()),
     )

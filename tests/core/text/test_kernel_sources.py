@@ -13,6 +13,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
 import pytest
+from numba.core.errors import NumbaWarning
 
 from curate.core.text import kernel_sources
 
@@ -124,6 +125,32 @@ def test_a_kernel_does_not_stand_on_what_only_python_uses() -> None:
         "curate.core.text.codepoints", str(PROJECT / "curate/core/text/codepoints.py")
     )
     assert "curate.core.text.codepoints/codepoints.npz" in scripts  # a changed table is another kernel
+
+
+LARGE = """
+import numpy as np
+
+from curate.core.text.memory import kernel
+
+TABLE = np.zeros(1_000_001, np.uint8)  # over a megabyte, numba leaves it where it is
+
+
+@kernel
+def look(at):
+    return TABLE[at]
+"""
+
+
+def test_numba_says_which_file_has_a_kernel_that_cannot_be_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "too_large.py").write_text(LARGE, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = import_module("too_large")
+    with pytest.warns(NumbaWarning, match="Cannot cache compiled function") as said:
+        assert module.look(5) == 0
+    assert {warning.filename for warning in said} == {str(tmp_path / "too_large.py")}
+    del sys.modules["too_large"]
 
 
 ENTRY = '''

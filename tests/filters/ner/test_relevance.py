@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from curate.core.batch import DocBatch
 from curate.core.errors import CurateError
 from curate.core.models import models_folder
 from curate.core.stage import Context
-from filters.encoders.encoder import checksum
+from filters.encoders.encoder import Encoded, checksum
 from filters.ner.names_encoder import WEIGHTS, Usem3Names, read_layers, write_layers
 from filters.ner.relevance_head import SHIPPED, head_path, read_ner_head, write_ner_head
 from filters.ner_relevance import NerRelevance, NerRelevanceConfig
@@ -79,6 +80,25 @@ def test_a_score_does_not_depend_on_what_stands_beside_it(step: NerRelevance) ->
     together = step.annotate(batch(list(range(7))))["score"]
     alone = [step.annotate(batch([row]))["score"][0].as_py() for row in reversed(range(7))]
     assert together.to_pylist() == alone[::-1]
+
+
+def test_a_vector_that_is_no_number_fails_its_row(
+    step: NerRelevance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = step.annotate(batch([0, 1, 2]))["score"].to_pylist()
+    assert step._vectors is not None
+    encode = step._vectors.encode
+
+    def broken(texts: pa.StringArray, counts: Counter[str]) -> Encoded:
+        made = encode(texts, counts)
+        made.embeddings[1, 7] = np.nan
+        return made
+
+    monkeypatch.setattr(step._vectors, "encode", broken)
+    found = step.annotate(batch([0, 1, 2]))
+    assert found["failed"].to_pylist() == [None, "the encoder gives no number", None]
+    score = found["score"].to_pylist()
+    assert (score[0], score[2]) == (wanted[0], wanted[2])
 
 
 def test_without_languages_everything_is_embedded(step: NerRelevance) -> None:
