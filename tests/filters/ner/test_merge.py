@@ -199,6 +199,19 @@ def test_overlaps_of_merging_are_among_the_rejects() -> None:
     )
 
 
+def test_each_teacher_of_an_overlapped_span_has_a_reject() -> None:
+    long, short = [{"text": "New York Times", "label": "ORG"}], [{"text": "Times Square", "label": "LOC"}]
+    said = {
+        name: pa.array([answer])
+        for name, answer in zip("abcde", (long, long, long, short, short), strict=True)
+    }
+    _, _, rejects = annotate(pa.array(["New York Times Square"]), said, type_map())
+    assert [(r["teacher"], r["reason"]) for r in rejects.to_pylist()] == [
+        ("d", "overlaps_better"),
+        ("e", "overlaps_better"),
+    ]
+
+
 def test_answers_of_another_length() -> None:
     with pytest.raises(ValueError, match="1 for 2 passages"):
         annotate(pa.array(["a", "b"]), {"a": pa.array([[{"text": "a", "label": "x"}]])}, type_map())
