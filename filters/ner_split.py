@@ -1,7 +1,8 @@
 """Put documents into train, dev and test parts by host, so that a test set can be kept out of everything else.
 
-In: `url`, and the column that names the document: `source_doc`, if the rows are published passages and have it, or over
-passages; else the document's own number. Out, per document:
+In: `url`, and the column that names the document: `source_doc` over passages, and where the rows are published passages that
+have it and are published as rows again; else the document's own number, which is the `source_doc` of passages that are cut
+from it. Out, per document:
 
     split   string   `train`, `dev`, `test`
     test    bool     whether it is in the test part
@@ -53,7 +54,7 @@ class SplitConfig(StageConfig):
         None,
         min_length=1,
         description="Column that names the document of a row without host; left out: `source_doc` if there is one, as in "
-        "published passages, else the row's own number.",
+        "published passages, and no output cuts the row into passages of its own; else the row's own number.",
     )
 
     @model_validator(mode="after")
@@ -66,7 +67,10 @@ class SplitConfig(StageConfig):
         """By `source_doc` where it is. C206 if the column is none that names something."""
         name = self.document or (SOURCE_DOC if SOURCE_DOC in schema.names else DOC)
         kind = schema.field(name).type if name in schema.names else pa.string()
-        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        binary = (
+            pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+        )
+        if pa.types.is_nested(kind) or binary:
             raise error(
                 "C206",
                 f"'{name}' is {kind}, and names no document",

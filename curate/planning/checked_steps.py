@@ -18,13 +18,14 @@ from curate.config.load import Step
 from curate.core.columns import REASONS, qualified
 from curate.core.errors import CurateError
 from curate.core.overlay import DROP, DROP_REASONS, TEXT_BYTES
-from curate.core.passages import Beside
+from curate.core.passages import SOURCE_DOC, Beside
 from curate.core.plan import Plan, StepPlan
 from curate.core.stage import Caching, Context, Job, Selector, StageConfig
 from curate.core.suggest import did_you_mean
 from curate.planning.artifacts import checksums
 from curate.planning.checking import Checking
 from curate.planning.earlier import kept_partitions
+from curate.planning.outputs import DOCUMENTS
 from curate.planning.passages import over_problems, placed, reads_over, writes_over
 from curate.planning.phases import PlannedReduce, PlannedStep
 from curate.running.contract import AnyStep, step_fields, written
@@ -118,8 +119,14 @@ def _settled(checking: Checking, step: Step, schema: pa.Schema | None) -> Step:
     if schema is None or not isinstance(step.options, StageConfig):
         return step
     try:
-        own = schema if step.over is None else Beside(step.over).fields(schema)
-        return replace(step, options=step.options.settled(own))
+        if step.over is not None:
+            schema = Beside(step.over).fields(schema)
+        elif SOURCE_DOC in schema.names and any(
+            out.unit != DOCUMENTS for out in checking.loaded.config.publish
+        ):
+            # What is published as passages has the number of this run's document under that name, not the input's.
+            schema = schema.remove(schema.get_field_index(SOURCE_DOC))
+        return replace(step, options=step.options.settled(schema))
     except CurateError as cause:
         for p in cause.problems:
             checking.add(CurateError([p]), (*step.path, str(p.context["option"])))

@@ -6,7 +6,8 @@ average: nearly a row each in a large corpus. Of 50,000 shards of 256 MB a unit 
 stretches, half a gigabyte; a process that writes files holds a part of the indices of all units, as much again. Without
 `shuffle` a run's rows go to neighbouring row groups, and the index is small.
 
-It is an upper bound: what steps drop is counted as if it were published.
+It is an upper bound for rows of 100 bytes and more: what steps drop is counted as if it were published, and rows that nobody
+has counted are taken to be as short as that.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from curate.core.manifest import Manifest
 from curate.core.plan import OutputPlan
 
 #: Of a row that nobody has counted yet: documents of JSON Lines, and passages.
-_ROW_BYTES: Final = 1_000
+_ROW_BYTES: Final = 100
 
 
 def exchange_memory(manifest: Manifest, output: OutputPlan) -> tuple[int, int]:

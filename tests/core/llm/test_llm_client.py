@@ -166,8 +166,10 @@ def test_a_fault_that_passes_is_tried_again(fault: Reply) -> None:
     ],
 )
 def test_a_fault_that_stays_ends_the_work_with_the_servers_words(fault: Reply, said: str) -> None:
+    began = time.monotonic()
     with LlmServer([fault]) as server, pytest.raises(CurateError) as caught:
         ask(server, ["x"], timeout=0.05 if fault.hang else 60)
+    assert time.monotonic() - began < 30  # four tries of 0.05 s, not of a limit of its own
     (problem,) = caught.value.problems
     assert problem.code == "E530"
     assert caught.value.exit_code == 1

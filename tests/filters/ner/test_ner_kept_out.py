@@ -33,6 +33,18 @@ steps:
 publish:
   - {name: test, path: out/parts, where: held__test, columns: {id: id, again__test: again}}
 """
+#: A run that cuts such passages again: `source_doc` of what it publishes is another number than that of its input.
+CUT = """
+name: cut
+language: language
+input: {path: out/web/ner}
+steps:
+  - {use: filters.ner_split, as: rows, test: 0.3, group: document}
+  - {use: filters.passages, max_tokens: 8}
+  - {use: filters.ner_split, as: cut, test: 0.3, group: document, over: passages__spans}
+publish:
+  - {name: cut, path: out/cut, unit: passages__spans, columns: {id: id, rows__test: rows, cut__test: cut}}
+"""
 
 
 def test_no_test_document_is_in_pretrain(tmp_path: Path) -> None:
@@ -76,3 +88,8 @@ def test_no_test_document_is_in_pretrain(tmp_path: Path) -> None:
         row for file in (place / "out/web/ner").rglob("*.parquet") for row in pq.read_table(file).to_pylist()
     ]
     assert sum(row["again__test"] for row in passages) == len(held) > len(parts["test"])
+    place.run(place.config(CUT, "cut.yaml")).succeeded()
+    cut = [row for file in (place / "out/cut").rglob("*.parquet") for row in pq.read_table(file).to_pylist()]
+    assert len(cut) > len(passages)
+    assert {row["rows"] for row in cut} == {True, False}
+    assert all(row["rows"] == row["cut"] for row in cut)
