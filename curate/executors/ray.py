@@ -34,6 +34,7 @@ from curate.executors.gpus import VISIBLE
 from curate.executors.local import ALLOCATOR, THREAD_LIMITS, Describe, Listener
 from curate.executors.ray_cluster import Cluster, Demand, connected, first_line
 from curate.executors.ray_worker import UnitWorker
+from curate.running.task import ATTRIBUTES
 
 #: Seconds after which a wait for events looks around, so that a lost connection cannot keep it for ever.
 _LOOK_AROUND: Final = 30.0
@@ -70,6 +71,8 @@ class _Job:
 
 class RayExecutor:
     """Runs phases on a Ray cluster with `workers` actors of `threads` CPUs. Use as a context manager."""
+
+    delay: Final = ATTRIBUTES
 
     def __init__(
         self,
