@@ -8,7 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from curate.config.execution import RayCluster
+from curate.core.errors import CurateError
+from curate.executors import ray_cluster
 from curate.executors.ray import RayExecutor, _Actor, _Job
 
 
@@ -46,3 +50,25 @@ class Told:
 
     def __next__(self) -> dict[str, Any]:
         return self.told.popleft()
+
+
+def test_a_head_that_is_away_for_a_moment_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = {"Alive": True, "Resources": {"CPU": 4.0}}
+    ray = SimpleNamespace(
+        get_runtime_context=lambda: SimpleNamespace(gcs_address="head:6379"), nodes=lambda: [node]
+    )
+    refused = [ConnectionRefusedError(111, "Connection refused")] * 3
+
+    def reach(address: str) -> None:
+        if refused:
+            raise refused.pop()
+
+    monkeypatch.setattr(ray_cluster, "_reach", reach)
+    monkeypatch.setattr(ray_cluster, "_PAUSE", 0.0)
+    cluster = ray_cluster.Cluster(ray, None)
+    cluster.require("pass1")
+    assert refused == []
+    monkeypatch.setattr(ray_cluster, "_AGAIN", -1.0)
+    refused.append(ConnectionRefusedError(111, "Connection refused"))
+    with pytest.raises(CurateError, match="head at head:6379 does not answer"):
+        cluster.require("pass1")
