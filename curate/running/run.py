@@ -105,11 +105,13 @@ def execute(
 
 def lay_out(plan: Plan, manifest: Manifest, folder: RunFolder) -> None:
     """Put plan and manifest into the folder and remove what belongs to neither; C205 if an output is taken."""
+    forget_queue(
+        folder
+    )  # nothing of it is there any more, and it may name phases that the plan does not have
     write_atomically(folder.plan, plan.to_json())
     write_atomically(folder.manifest, manifest.to_json())
     folder.failure.unlink(missing_ok=True)
     remove_tree(folder.evidence("").parent)  # why the last try stopped
-    forget_queue(folder)  # nothing of it is there any more
     _drop_old_phases(folder, plan)
     _check_outputs(plan, folder)
 

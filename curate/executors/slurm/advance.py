@@ -124,6 +124,10 @@ def await_ended(folder: RunFolder) -> None:
         phase, tasks = read_tasks(folder, submission.tasks)
     except CurateError:  # nothing is known of what they did: all is looked at anew
         return
+    if phase not in {
+        p.name for p in plan.phases
+    }:  # one was killed before it had forgotten an earlier plan's jobs
+        return
     late = isinstance(folder.root, Path) and shows_late(folder.root)
     patience: dict[int, float] = {}  # unit → seconds
     for array in submission.arrays:
