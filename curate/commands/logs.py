@@ -26,9 +26,11 @@ def command(run: str, failed: bool, lines: int) -> None:
     """
     from curate.commands.find_run import find_run
     from curate.core.layout import RunFolder
+    from curate.executors.slurm.follow import refuse_if_not_here
     from curate.executors.slurm.notice import as_submitted
 
     folder = as_submitted(RunFolder(find_run(run)))
+    refuse_if_not_here(folder)
     shown = 0
     for title, path in _failed(folder.root) if failed else _all(folder.logs):
         click.secho(f"== {title}", bold=True)

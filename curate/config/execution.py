@@ -166,7 +166,7 @@ class RayCluster(Entry):
         None,
         gt=0,
         description="Seconds that a worker may be at one unit; then it is ended, and the unit tried again, `retries` times. "
-        "By default there is no limit.",
+        "Its first unit of a phase includes the loading of models. By default there is no limit.",
     )
     adds: RayNodes | None = Field(
         None,

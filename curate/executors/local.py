@@ -82,6 +82,11 @@ Describe = Callable[[int], Mapping[str, object]]
 class Executor(Protocol):
     """Does the units of a run's phases; a context manager whose end leaves nothing running."""
 
+    @property
+    def delay(self) -> float:
+        """Seconds for which this process may not see what workers have committed."""
+        ...
+
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exception: object) -> None: ...
@@ -117,6 +122,8 @@ class LocalExecutor:
     scratch: a folder for scratch files of this run alone; the workers' are in one of this process (`executors.scratch`).
     patience: seconds for which workers wait for files of earlier phases, which another node wrote.
     """
+
+    delay: Final = 0.0
 
     def __init__(
         self,

@@ -34,6 +34,7 @@ from curate.executors.gpus import VISIBLE
 from curate.executors.local import ALLOCATOR, THREAD_LIMITS, Describe, Listener
 from curate.executors.ray_cluster import Cluster, Demand, connected, first_line
 from curate.executors.ray_worker import UnitWorker
+from curate.running.task import ATTRIBUTES
 
 #: Seconds after which a wait for events looks around, so that a lost connection cannot keep it for ever.
 _LOOK_AROUND: Final = 30.0
@@ -70,6 +71,8 @@ class _Job:
 
 class RayExecutor:
     """Runs phases on a Ray cluster with `workers` actors of `threads` CPUs. Use as a context manager."""
+
+    delay: Final = ATTRIBUTES
 
     def __init__(
         self,
@@ -133,7 +136,7 @@ class RayExecutor:
                 self._require(job)
             for event in found:
                 self._listen(job, pending[id(event)])
-            for actor in self._overdue():
+            for actor in self._overdue(job):
                 why = f"was ended, as the unit took over {self._config.unit_timeout:g} s"
                 help = "raise execution.ray.unit_timeout; finished units are kept, run again to continue"
                 self._died(job, actor, why, help)
@@ -167,12 +170,18 @@ class RayExecutor:
             ends += [max(0.0, begun + self._config.unit_timeout - now) for begun in since]
         return min(ends)
 
-    def _overdue(self) -> list[_Actor]:
-        """Actors that have been at one unit for too long."""
+    def _overdue(self, job: _Job) -> list[_Actor]:
+        """Actors that have been at one unit for too long, after all that they have told: it may be done."""
         if self._config.unit_timeout is None:
             return []
         begun = time.monotonic() - self._config.unit_timeout
-        return [a for a in self._actors if a.unit is not None and a.since <= begun]
+        late = [a for a in self._actors if a.unit is not None and a.since <= begun]
+        for actor in late:
+            while actor.unit is not None and self._ray.wait([actor.event], timeout=0)[0]:
+                self._listen(job, actor)
+                if not any(a is actor for a in self._actors):  # it was lost
+                    break
+        return [a for a in self._actors if any(a is b for b in late) and a.unit is not None]
 
     def _need(self, demand: Demand) -> None:
         """Actors of this size: those of a phase with other needs are ended."""

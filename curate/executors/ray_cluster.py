@@ -22,6 +22,9 @@ from curate.executors.local import THREAD_BYTES, WORKER_BYTES
 
 #: Seconds to wait for an answer of the cluster's address.
 _CONNECT: Final = 15.0
+#: Seconds for which a head that answered before is asked again, and between two tries. Ray itself ends the process a minute
+#: after the head has gone, half of which may be over before anybody asks.
+_AGAIN, _PAUSE = 15.0, 1.0
 #: Seconds for which the number of actors that the cluster holds is remembered.
 _COUNTED: Final = 5.0
 
@@ -74,10 +77,13 @@ class Cluster:
 
     def require(self, phase: str) -> None:
         """E520 if the cluster is gone. Ray itself asks a head that is not there for a minute and then ends the process."""
-        try:
-            _reach(self._head)
-        except OSError as cause:
-            raise _gone(f"Ray's head at {self._head} does not answer: {first_line(cause)}", phase) from cause
+        until = time.monotonic() + _AGAIN
+        while (cause := _refusal_of(self._head)) is not None:
+            if time.monotonic() > until:
+                raise _gone(
+                    f"Ray's head at {self._head} does not answer: {first_line(cause)}", phase
+                ) from cause
+            time.sleep(_PAUSE)
         if self._adds is None and not self._nodes():
             raise _gone("no node of the Ray cluster is left", phase)
 
@@ -171,6 +177,15 @@ def _reach(address: str) -> None:
         raise ValueError("the address is a host and a port, such as head:6379")
     with socket.create_connection((host, int(port)), timeout=_CONNECT):
         pass
+
+
+def _refusal_of(address: str) -> OSError | None:
+    """Why nothing can be reached there; None if it can."""
+    try:
+        _reach(address)
+    except OSError as cause:
+        return cause
+    return None
 
 
 def first_line(cause: BaseException) -> str:

@@ -68,13 +68,13 @@ class UnitWorker:
         import pyarrow as pa
 
         from curate.running.saved_run import load_run
-        from curate.running.task import Worker, run_scratch
+        from curate.running.task import ATTRIBUTES, Worker, run_scratch
 
         pa.set_cpu_count(self._threads)
         pa.set_io_thread_count(max(1, self._threads))
         plan, _ = load_run(self._root)
         self._scratch = enter_scratch(run_scratch(plan.local_tmp, self._root))
-        self._worker = Worker(self._root, threads=self._threads, scratch=self._scratch)
+        self._worker = Worker(self._root, threads=self._threads, scratch=self._scratch, patience=ATTRIBUTES)
         # One thread for all units: kernels keep caches by thread.
         self._pool = ThreadPoolExecutor(max_workers=1)
 

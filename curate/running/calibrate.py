@@ -43,6 +43,8 @@ class _Cost:
 class _Measuring:
     """An executor that does units here, one after the other, and notes what each phase cost."""
 
+    delay: Final = 0.0
+
     def __init__(self, root: Path, scratch: Path) -> None:
         self._root = root
         self._scratch = scratch

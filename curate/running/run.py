@@ -9,10 +9,11 @@ reads, when the second is done.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from curate.config.execution import RayCluster
 from curate.core.commit import Done, consume, forget, write_atomically
@@ -41,6 +42,9 @@ from curate.running.ledger import add_up, imbalances
 from curate.running.locks import locked_outputs
 from curate.running.summaries import write_summary
 from curate.running.task import run_scratch, unit_files
+
+#: Seconds between two looks at what this machine does not see yet.
+_PAUSE: Final = 3.0
 
 
 class PhaseListener(Listener, Protocol):
@@ -101,11 +105,13 @@ def execute(
 
 def lay_out(plan: Plan, manifest: Manifest, folder: RunFolder) -> None:
     """Put plan and manifest into the folder and remove what belongs to neither; C205 if an output is taken."""
+    forget_queue(
+        folder
+    )  # nothing of it is there any more, and it may name phases that the plan does not have
     write_atomically(folder.plan, plan.to_json())
     write_atomically(folder.manifest, manifest.to_json())
     folder.failure.unlink(missing_ok=True)
     remove_tree(folder.evidence("").parent)  # why the last try stopped
-    forget_queue(folder)  # nothing of it is there any more
     _drop_old_phases(folder, plan)
     _check_outputs(plan, folder)
 
@@ -219,7 +225,8 @@ def run_phase(
     if work.pending:
         packed = pack(work.pending, tasks if tasks is not None else len(work.pending))
         executor.run(phase, packed, listener, lambda unit: unit_files(manifest, phase, unit))
-    close_phase(plan, manifest, folder, phase, worked=bool(work.pending))
+    patience = executor.delay if work.pending else 0.0
+    close_phase(plan, manifest, folder, phase, worked=bool(work.pending), patience=patience)
     listener.phase_finished(phase)
     if phase.kind == "write":
         publish(plan, manifest, folder, phase)
@@ -241,13 +248,26 @@ def open_phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) 
     return PhaseWork(len(fingerprints), len(done), pending, sum(sizes.values()))
 
 
-def close_phase(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase, *, worked: bool) -> None:
+def close_phase(
+    plan: Plan,
+    manifest: Manifest,
+    folder: RunFolder,
+    phase: Phase,
+    *,
+    worked: bool,
+    patience: float = 0.0,
+) -> None:
     """End a phase whose units are done: merge its done-files and check its books; R306 if a unit is missing.
 
     worked: whether units were done since the phase was opened, so that killed attempts may have left files.
+    patience: seconds to wait for what other nodes have committed, as NFS may show it late.
     """
     fingerprints = unit_fingerprints(plan, manifest, phase, folder) or {}
+    until = time.monotonic() + patience
     done = finished_units(plan, manifest, phase, folder, fingerprints)
+    while len(done) < len(fingerprints) and time.monotonic() < until:
+        time.sleep(_PAUSE)
+        done = finished_units(plan, manifest, phase, folder, fingerprints)
     missing = sorted(set(fingerprints) - set(done))
     if missing:
         raise error(

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from types import SimpleNamespace
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.core.commit import write_atomically
+from curate.core.commit import Done, write_atomically
 from curate.core.errors import CurateError
 from curate.core.layout import RunFolder
+from curate.core.plan import Phase
 from curate.planning.fingerprints import finished_units
+from curate.running import run
 from curate.running.saved_run import load_run
 from curate.running.steps import build_step
 from curate.running.task import Worker
@@ -195,3 +199,31 @@ def test_a_copy_of_a_steps_files_with_other_times_is_no_change(
     worker = Worker(planned_with_files.root)
     assert len(worker.run("pass1", [0], 0, quiet)) == 1
     worker.close()
+
+
+def test_what_other_nodes_committed_is_waited_for(
+    planned: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS, where the folder of done-files may be seen as it was a minute ago."""
+    plan, manifest = load_run(planned.root)
+    late = [1, 2]  # units not seen yet: both at the first look, one at the second
+
+    def seen(*given: Any) -> dict[int, Done]:
+        done = sorted(finished_units(*given).items())
+        return dict(done[late.pop() if late else 0 :])
+
+    class Elsewhere:
+        delay = 60.0
+
+        def run(self, phase: Phase, tasks: Sequence[Sequence[int]], *told: object) -> None:
+            worker = Worker(planned.root)
+            for units in tasks:
+                worker.run(phase.name, units, 0, quiet)
+            worker.close()
+            monkeypatch.setattr(run, "finished_units", seen)
+
+    listener = SimpleNamespace(phase_started=lambda *_: None, phase_finished=lambda _: None)
+    monkeypatch.setattr(run, "_PAUSE", 0.0)
+    run.run_phase(plan, manifest, planned, plan.phase("pass1"), Elsewhere(), None, listener)
+    assert late == []
+    assert len(finished_units(plan, manifest, plan.phase("pass1"), planned)) == 2

@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +22,7 @@ from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Plan
 from curate.executors.slurm import advance, client, element, follow, lives, notice, state
+from curate.executors.slurm.mounts import kind_of
 from curate.executors.slurm.state import write_tasks
 from curate.kernels import kernel_environment
 from curate.running.run import close_phase
@@ -278,28 +282,79 @@ def test_a_job_between_phases_goes_on_once(place: Place, monkeypatch: pytest.Mon
         follow.clear_queue(folder, but=own)
 
 
-def test_who_submits_anew_waits_for_tasks_that_ended_well(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("late", [False, True])
+def test_who_submits_anew_waits_for_what_tasks_wrote_last(
+    place: Place, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
-    place.curate("run", "job.yaml", "--on", "slurm", "--tasks", "2").succeeded()
+    """Of a task that failed only where files are seen late, and only for a minute after its end."""
+    place.curate("run", "job.yaml", "--on", "slurm", "--tasks", "3").succeeded()
     folder = RunFolder(place / "runs/job")
-    first = state.read_submission(folder).arrays[0].job
+    submission = state.read_submission(folder)
+    well, failed, cancelled = state.read_tasks(folder, submission.tasks)[1]
+    ends = [("COMPLETED", 900.0), ("FAILED", 990.0), ("CANCELLED", 930.0)]
     known = [
-        client.Element(first, 0, "COMPLETED", "None", "n1"),
-        client.Element(first, 1, "FAILED", "None", "n1"),
+        client.Element(submission.arrays[0].job, index, name, "None", "n1", end)
+        for index, (name, end) in enumerate(ends)
     ]
+    clock = SimpleNamespace(now=1000.0)
+    looks: list[set[int]] = [{*well}, {*well, *failed}]
+
+    def seen(*given: object) -> dict[int, None]:
+        return dict.fromkeys(looks.pop(0) if looks else ())
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
     monkeypatch.setattr(client, "queue", lambda name, ended: known)
-    units = state.read_tasks(folder, state.read_submission(folder).tasks)[1][0]
-    looks, seen = [], [{}, dict.fromkeys(units)]
-    monkeypatch.setattr(
-        advance, "finished_units", lambda *given: looks.append(1) or seen[min(len(looks) - 1, 1)]
+    monkeypatch.setattr(advance, "shows_late", lambda path: late)
+    monkeypatch.setattr(advance, "finished_units", seen)
+    timer = SimpleNamespace(time=lambda: clock.now, monotonic=lambda: clock.now, sleep=sleep)
+    monkeypatch.setattr(advance, "time", timer)
+    advance.await_ended(folder)
+    assert len(looks) == (0 if late else 1)  # those of the third task need not be waited for any more
+    assert clock.now == (1003.0 if late else 1000.0)
+    looks[:] = [{*well, *cancelled}] * 99
+    clock.now = 1000.0
+    advance.await_ended(folder)
+    assert clock.now == (990.0 + advance.ATTRIBUTES if late else 1000.0)
+    looks.clear()
+    clock.now = 1000.0
+    advance.await_ended(folder)
+    assert clock.now == 1000.0 + advance.ATTRIBUTES  # what ended well must come
+    clock.now = 1000.0
+    plan, manifest = load_run(folder.root)
+    others = replace(plan, phases=tuple(p for p in plan.phases if p.name != "pass1"))
+    monkeypatch.setattr(advance, "load_run", lambda root: (others, manifest))
+    advance.await_ended(folder)
+    known.clear()
+    advance.await_ended(folder)
+    assert clock.now == 1000.0
+
+
+def test_where_files_may_be_seen_late() -> None:
+    mounts = (
+        "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+        "30 22 0:40 / /data rw shared:7 - nfs4 server:/data rw,vers=4.2\n"
+        "31 22 0:41 / /data/two\\040words rw - lustre a@tcp:/b rw\n"
+        "32 22 0:42 / /over rw - nfs a:/b rw\n33 22 0:43 / /over rw - tmpfs none rw\n"
     )
-    monkeypatch.setattr(advance, "_PAUSE", 0.0)
-    advance.await_ended(folder)
-    assert len(looks) == 2  # not for those of the task that failed
-    del known[0]
-    advance.await_ended(folder)
-    assert len(looks) == 2
+    cases = {
+        "/data": "nfs4",
+        "/data/x": "nfs4",
+        "/database": "ext4",
+        "/data/two words/x": "lustre",
+        "/over/x": "tmpfs",
+    }
+    assert {path: kind_of(path, mounts) for path in cases} == cases
+    assert kind_of("/x", "") is None
+
+
+def test_the_end_of_a_task_is_read_from_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "7|0|FAILED|NonZeroExitCode|n1|2026-11-22T02:03:04\n7|1|CANCELLED|None||N/A\n"
+    monkeypatch.setattr(client, "_call", lambda command: lines)
+    first, second = client.queue("job", ended=True)
+    assert first.end == datetime(2026, 11, 22, 2, 3, 4).timestamp()
+    assert second.end is None
 
 
 def test_what_takes_milliseconds_needs_no_folder_of_the_nodes(

@@ -112,6 +112,8 @@ def test_jobs_are_found_from_another_directory(
 
     elsewhere = files.rename(said / "hidden")  # as on a machine that does not see the directory
     refused("which are not here", *run, "--on", "slurm")
+    refused(f"in {here} of", "logs", str(folder.root), "--failed")
+    refused("which are not here", "logs", str(folder.root))
     assert json.loads(curate("status", str(folder.root), "--json").stdout)["queue"]["jobs"] == ["1"]
     elsewhere.rename(files)
     (said / "cluster").write_text("second")

@@ -20,6 +20,7 @@ from curate.core.layout import RunFolder
 from curate.core.manifest import Manifest
 from curate.core.plan import Phase, Plan, even_tasks, pack
 from curate.executors.slurm import client
+from curate.executors.slurm.mounts import shows_late
 from curate.executors.slurm.notice import job_name, place
 from curate.executors.slurm.script import Place, advance_script, array_script, workers_of
 from curate.executors.slurm.state import (
@@ -106,31 +107,50 @@ def await_phases(
 
 
 def await_ended(folder: RunFolder) -> None:
-    """Before a run is submitted anew: wait until this node sees the units of tasks that have ended well, as long as NFS may
-    be late. What Slurm has forgotten ended minutes ago and is seen.
+    """Before a run is submitted anew: wait until this node sees the units of tasks that have ended, as long as NFS may be
+    late.
+
+    Those of a task that ended well must come. Of one that failed or was cancelled some may, and they are waited for only
+    where the file system shows files late, and only until what was there at its end must be seen. What Slurm has forgotten
+    ended minutes ago.
     """
     if (submission := read_submission(folder)) is None:
         return
-    well = {(e.job, e.index) for e in client.queue(job_name(folder), ended=True) if e.state == "COMPLETED"}
-    if not any(array.job == job for array in submission.arrays for job, _ in well):
+    known = {(e.job, e.index): e for e in client.queue(job_name(folder), ended=True) if e.ended}
+    if not any(array.job == job for array in submission.arrays for job, _ in known):
         return
     try:
         plan, manifest = load_run(folder.root)
         phase, tasks = read_tasks(folder, submission.tasks)
     except CurateError:  # nothing is known of what they did: all is looked at anew
         return
-    units = {
-        unit
-        for array in submission.arrays
-        for index in range(array.count)
-        if (array.job, index) in well
-        for unit in tasks[array.first + index]
-    }
-    until = time.monotonic() + ATTRIBUTES
-    while (
-        units - finished_units(plan, manifest, plan.phase(phase), folder).keys() and time.monotonic() < until
-    ):
-        time.sleep(_PAUSE)
+    if phase not in {
+        p.name for p in plan.phases
+    }:  # one was killed before it had forgotten an earlier plan's jobs
+        return
+    late = isinstance(folder.root, Path) and shows_late(folder.root)
+    patience: dict[int, float] = {}  # unit → seconds
+    for array in submission.arrays:
+        for index in range(array.count):
+            if (task := known.get((array.job, index))) is None:
+                continue
+            if task.state == "COMPLETED":
+                seconds = ATTRIBUTES
+            elif late:
+                since = time.time() - task.end if task.end is not None else 0.0
+                seconds = ATTRIBUTES - max(0.0, since)
+            else:
+                continue
+            patience.update(dict.fromkeys(tasks[array.first + index], seconds))
+    began, told = time.monotonic(), False
+    while unseen := patience.keys() - finished_units(plan, manifest, plan.phase(phase), folder).keys():
+        left = max(patience[unit] for unit in unseen) - (time.monotonic() - began)
+        if left <= 0:
+            return
+        if not told:
+            print(f"waiting for what nodes wrote last, up to {left:.0f} s", file=sys.stderr, flush=True)
+            told = True
+        time.sleep(min(_PAUSE, left))
 
 
 def _missing(plan: Plan, manifest: Manifest, folder: RunFolder, phase: Phase) -> int | None:

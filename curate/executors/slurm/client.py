@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from curate.core.errors import CurateError, Position, error
@@ -35,13 +36,17 @@ _LIMIT: Final = re.compile(r"(Max|Grp)SubmitJob|\(job submit limit", re.I)
 
 @dataclass(frozen=True)
 class Element:
-    """An array element, or a job without an array (index None), as the queue shows it."""
+    """An array element, or a job without an array (index None), as the queue shows it.
+
+    end: when it ended, in seconds since 1970; None if that is not known, or was not asked for.
+    """
 
     job: str
     index: int | None
     state: str
     reason: str
     node: str
+    end: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -99,15 +104,25 @@ def max_array_size() -> int:
 
 
 def queue(name: str, *, ended: bool = False) -> list[Element]:
-    """Jobs of that name, whoever's, that are queued or at work; with `ended`, also those that Slurm remembers."""
+    """Jobs of that name, whoever's, that are queued or at work; with `ended`, also those that Slurm remembers, with their
+    end."""
     states = ["--states=all"] if ended else []
-    form = "%F|%K|%T|%r|%N"
+    form = "%F|%K|%T|%r|%N" + ("|%e" if ended else "")
     text = _call(["squeue", "--noheader", "--array", f"--name={name}", f"--format={form}", *states])
     found = []
     for line in text.splitlines():
-        job, index, state, reason, node = line.strip().split("|", 4)
-        found.append(Element(job, int(index) if index.isdigit() else None, state, reason, node))
+        job, index, state, reason, node, *end = line.strip().split("|")
+        number = int(index) if index.isdigit() else None
+        found.append(Element(job, number, state, reason, node, _moment(end[0]) if end else None))
     return found if ended else [e for e in found if e.state not in _ENDED - {"COMPLETING"}]
+
+
+def _moment(shown: str) -> float | None:
+    """Seconds since 1970 of a time as squeue shows it, in this machine's zone; None for N/A and the like."""
+    try:
+        return datetime.fromisoformat(shown).timestamp()
+    except ValueError:
+        return None
 
 
 def cancel(jobs: Iterable[str]) -> None:
@@ -170,7 +185,10 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Without SBATCH_…, SQUEUE_… and the like, which would override what the config asks for or change the form of
     answers."""
     ours = ("SBATCH_", "SQUEUE_", "SCANCEL_")
-    return {name: value for name, value in environ.items() if not name.startswith(ours)} | {"LC_ALL": "C"}
+    return {name: value for name, value in environ.items() if not name.startswith(ours)} | {
+        "LC_ALL": "C",
+        "SLURM_TIME_FORMAT": "standard",
+    }
 
 
 def _refusal(program: str, said: str, status: int, position: Position | None) -> CurateError:

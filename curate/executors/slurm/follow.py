@@ -63,13 +63,13 @@ def jobs_of(folder: RunFolder) -> list[client.Element]:
 
 
 def refuse_if_not_here(folder: RunFolder) -> None:
-    """R302 if jobs that are in the queue work with files that this machine does not see."""
+    """R302 if the jobs of a run that is not done work with files that this machine does not see."""
     notice = read_notice(folder)
     if notice is not None and not os.path.isdir(place(as_submitted(folder))):
         raise error(
             "R302",
             f"the jobs of {folder.root} work with files in {notice.directory} of {notice.host}, which are not here",
-            help=f"run it there, or cancel them with: curate cancel {folder.root}",
+            help=f"go there, or cancel them with: curate cancel {folder.root}",
         )
 
 
@@ -260,7 +260,10 @@ class FailedTask:
 
 
 def failed_tasks(folder: RunFolder) -> Iterator[FailedTask]:
-    """Tasks of the phase submitted last that have ended while units of them are pending."""
+    """Tasks of the phase submitted last that have ended while units of them are pending; R302 where the jobs' files are not
+    seen.
+    """
+    refuse_if_not_here(folder)
     folder = as_submitted(folder)
     submission = read_submission(folder)
     if submission is None:
