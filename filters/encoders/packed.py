@@ -15,14 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import numpy as np
 
+from curate.core.errors import error
 from filters.encoders.batches import Batch, Float32s
+from filters.encoders.encoder import Settings
 from filters.encoders.folder import CONFIG, unfit
-from filters.encoders.options import PackedOptions
+from filters.encoders.options import LEAST_TOKENS, PackedOptions
 from filters.encoders.torch_device import TorchEncoder, begun, fetching, pooled, uploaded
+
+#: Texts of the fewest tokens for which parts are compiled: the same whatever the options.
+_TRIAL_TEXTS: Final = 1024
 
 
 class PackedModel(Protocol):
@@ -51,7 +56,7 @@ class PackedEncoder(TorchEncoder):
 
         self._device = self._open_device()
         dtype = getattr(torch, self.options.dtype)
-        tensors = read_tensors(files, self._device, dtype)
+        tensors = read_tensors(files, self._device, dtype, self._compiled)
         try:
             self._model = packed_model(self.config, tensors)
         except KeyError as cause:
@@ -62,6 +67,36 @@ class PackedEncoder(TorchEncoder):
         most = self._model.max_tokens  # by the weights; config.json was believed before
         if self.max_tokens > most:
             raise unfit(self.folder, f"it has {most:,} positions, and max_tokens is {self.max_tokens:,}")
+        if self._compiled:
+            self._compile()
+
+    @property
+    def settings(self) -> Settings:
+        return {**super().settings, "compiled": True} if self._compiled else super().settings
+
+    @property
+    def _compiled(self) -> bool:
+        return self.options.compile and self.options.device == "cuda"
+
+    def _compile(self) -> None:
+        """Before any batch of data could decide how. E509 if it fails."""
+        import torch
+
+        from filters.encoders.packed_attention import Layout
+
+        lengths = np.full(_TRIAL_TEXTS, LEAST_TOKENS)
+        try:
+            with torch.inference_mode():
+                tokens = torch.zeros(int(lengths.sum()), dtype=torch.int64, device=self._device)
+                self._model.states(tokens, Layout(lengths, self._device))
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ImportError, OSError) as cause:  # of torch and Triton, without a compiler
+            raise error(
+                "E509",
+                f"the layers of the encoder {self.name} cannot be compiled: {str(cause).strip().partition(chr(10))[0]}",
+                help="install Triton and a C compiler, or set `compile: false`: slower, and vectors differ by rounding",
+            ) from cause
 
     def _forward(self, batch: Batch) -> Callable[[], Float32s]:
         import torch

@@ -11,11 +11,12 @@ the batch: what is computed is the same, and nothing is padded there either.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from curate.core.computed import computed
 
 
 class Run(NamedTuple):
@@ -43,11 +44,11 @@ class Layout:
         self._lengths = lengths
         self._masks: dict[tuple[int, int], Any] = {}
 
-    @cached_property
+    @computed
     def ends32(self) -> Any:
         return self.ends.int()
 
-    @cached_property
+    @computed
     def runs(self) -> list[Run]:
         first = np.flatnonzero(np.diff(self._lengths, prepend=-1))
         counts = np.diff(first, append=len(self._lengths))

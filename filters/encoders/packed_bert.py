@@ -44,7 +44,7 @@ class Bert:
         self.max_tokens: int = len(places) - self._first
         self._norm = _norm(tensors, "embeddings.LayerNorm", epsilon)
         self._act = activation(config["hidden_act"])
-        self._sum = fused(normed_sum, tensors.device)
+        self._sum = fused(normed_sum, tensors)
         self._layers = []
         for number in range(config["num_hidden_layers"]):
             name = f"encoder.layer.{number}"

@@ -57,9 +57,9 @@ class Gte:
         self.max_tokens: int = config["max_position_embeddings"]
         self._rotary = rotary(_frequencies(config, self._width), config["max_position_embeddings"], device)
         self._norm = Norm(*tensors.linear("embeddings.LayerNorm"), epsilon)
-        self._rotated = fused(rotated, device)
-        self._gate = fused(gated(activation(config["hidden_act"]), False), device)
-        self._sum = fused(normed_sum, device)
+        self._rotated = fused(rotated, tensors)
+        self._gate = fused(gated(activation(config["hidden_act"]), False), tensors)
+        self._sum = fused(normed_sum, tensors)
         self._layers = []
         for number in range(config["num_hidden_layers"]):
             name = f"encoder.layer.{number}"

@@ -58,8 +58,8 @@ class ModernBert:
             for kind, theta in _thetas(config).items()
         }
         self._norm = Norm(*tensors.linear("embeddings.norm"), epsilon)
-        self._rotated = fused(rotated, device)
-        self._gate = fused(gated(activation(config["hidden_activation"]), True), device)
+        self._rotated = fused(rotated, tensors)
+        self._gate = fused(gated(activation(config["hidden_activation"]), True), tensors)
         self._layers = []
         for number, kind in enumerate(_kinds(config)):
             name = f"layers.{number}"

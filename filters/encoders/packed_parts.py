@@ -1,18 +1,20 @@
 """Parts of the packed models: activations, norms, gates, rotary positions (RoPE, arXiv 2104.09864).
 
-On CUDA the parts that only move memory are compiled into one kernel each (`torch.compile`, where Triton is installed): they
-would take nearly as long as the products otherwise. Triton needs a C compiler, which nodes of a cluster may lack: the parts
-are then not compiled, and the worker's log says so.
+On CUDA the parts that only move memory are compiled into one kernel each (`torch.compile`): they would take nearly as long
+as the products otherwise. A compiled norm rounds otherwise than one that is not, so whether parts are compiled is an option
+and belongs to the recipe of vectors. How a kernel adds up follows from the batch that it is made for: it is made for the
+same one in every process (`filters.encoders.packed`), and torch is told to choose the same for all.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from collections.abc import Callable, Mapping
-from functools import cache, partial
-from typing import Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from filters.encoders.packed_weights import Tensors
 
 
 class Norm(NamedTuple):
@@ -95,15 +97,13 @@ def gated(act: Callable[[Any], Any], first: bool) -> Callable[[Any], Any]:
     return gate
 
 
-def fused(part: Callable[..., Any], device: Any) -> Callable[..., Any]:
-    """The part, compiled where that helps."""
-    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
-        return part
-    return _compiled(part)
+def fused(part: Callable[..., Any], tensors: Tensors) -> Callable[..., Any]:
+    """The part, compiled if those of this model are."""
+    return Fused(part) if tensors.compiled else part
 
 
 class Fused:
-    """A part as one kernel, made at the first call: for the first lengths, then once more for any.
+    """A part as one kernel for any number of tokens, made at the first call; RuntimeError if that cannot be done.
 
     The other sizes are the model's and stay constants, by which a kernel divides faster and norms a row at once.
     """
@@ -112,38 +112,17 @@ class Fused:
         import torch
 
         os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # three kernels need no pool of processes
-        self.part = part
-        self._call: Callable[..., Any] = torch.compile(part)
-        self._worked = False
-
-    @property
-    def compiled(self) -> bool:
-        """Whether the compiler made it."""
-        return self._worked and self._call is not self.part
+        self._call: Callable[..., Any] = torch.compile(
+            part, fullgraph=True, dynamic=False, options={"batch_invariant": True}
+        )
 
     def __call__(self, *given: Any) -> Any:
         import torch
 
-        try:
-            made = self._call(*given)
-        except torch.OutOfMemoryError:
-            raise
-        except (
-            RuntimeError,
-            ImportError,
-            OSError,
-        ) as cause:  # what torch and Triton raise without a compiler
-            if self._worked:
-                raise
-            why = str(cause).strip().partition("\n")[0]
-            print(f"layers are slower, since torch.compile fails here: {why}", file=sys.stderr, flush=True)
-            self._call = self.part
-            made = self._call(*given)
-        self._worked = True
-        return made
-
-
-_compiled = cache(Fused)
+        for x in given:
+            if getattr(x, "ndim", 0) > 1 and len(x) > 1:  # not the weights of a norm
+                torch._dynamo.mark_dynamic(x, 0)  # tokens; nothing else may change
+        return self._call(*given)
 
 
 def checked_sizes(config: Mapping[str, Any], table: Any) -> tuple[int, int]:

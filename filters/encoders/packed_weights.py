@@ -14,9 +14,17 @@ from filters.encoders.folder import unfit
 
 
 class Tensors:
-    """Tensors by name. `[name]` is a KeyError that names the tensor if it is not there."""
+    """Tensors by name. `[name]` is a KeyError that names the tensor if it is not there. compiled: whether parts will be."""
 
-    def __init__(self, files: Mapping[str, Any], device: Any, dtype: Any, prefix: str = "") -> None:
+    def __init__(
+        self,
+        files: Mapping[str, Any],
+        device: Any,
+        dtype: Any,
+        prefix: str = "",
+        compiled: bool = False,
+    ) -> None:
+        self.compiled = compiled
         self._files = files
         self._device = device
         self._dtype = dtype
@@ -43,14 +51,14 @@ class Tensors:
         found = sorted((name for name in self._files if name.endswith(anchor)), key=len)
         if not found:
             raise KeyError(anchor)
-        return Tensors(self._files, self._device, self._dtype, found[0].removesuffix(anchor))
+        return Tensors(self._files, self._device, self._dtype, found[0].removesuffix(anchor), self.compiled)
 
 
 def _names(opened: Any) -> list[str]:
     return list(opened.keys())
 
 
-def read_tensors(files: Mapping[str, Path], device: Any, dtype: Any) -> Tensors:
+def read_tensors(files: Mapping[str, Path], device: Any, dtype: Any, compiled: bool = False) -> Tensors:
     """The tensors of an encoder's weights; E507 if a file is damaged."""
     from safetensors import SafetensorError, safe_open
 
@@ -63,4 +71,4 @@ def read_tensors(files: Mapping[str, Path], device: Any, dtype: Any) -> Tensors:
         except (SafetensorError, OSError) as cause:
             raise unfit(path, f"it is no safetensors file, or not all of one: {cause}") from cause
         found |= dict.fromkeys(_names(opened), opened)
-    return Tensors(found, device, dtype)
+    return Tensors(found, device, dtype, compiled=compiled)

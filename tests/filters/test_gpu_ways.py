@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,8 +25,6 @@ pytest.importorskip("transformers", reason="needs curate[gpu]")
 
 from torch.nn.attention import varlen  # noqa: E402  # needs torch
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402  # needs torch
-
-from filters.encoders.packed_parts import Fused  # noqa: E402  # needs torch
 
 LENGTHS = np.array([9, 9, 5, 1])
 
@@ -147,41 +147,92 @@ def test_a_model_that_does_not_fit_is_an_error(folder: Path, monkeypatch: pytest
         encoder.open()
 
 
+@pytest.fixture
+def elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An encoder for CUDA whose tensors lie on the CPU."""
+    encoder = made("packed", folder, device="cuda")
+    monkeypatch.setattr(encoder, "_open_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(encoder, "_out_of_memory", (torch.OutOfMemoryError,))
+    return encoder
+
+
+def test_parts_are_compiled_at_once_for_any_number_of_tokens(
+    elsewhere: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For what they are compiled does not depend on the data, nor on another model that came before."""
+    kernels: list[tuple[int, ...]] = []
+    told: list[dict[str, Any]] = []
+    real = torch.compile
+
+    def counting(graph: Any, given: Any) -> Any:
+        shapes = [x.shape for x in given if isinstance(x, torch.Tensor) and x.ndim > 1]
+        kernels.append(tuple(int(shape[0]) for shape in shapes))
+        return graph.forward
+
+    def compile(part: Any, **options: Any) -> Any:
+        told.append(options.pop("options"))
+        return real(part, **options, backend=counting)
+
+    monkeypatch.setattr(torch, "compile", compile)
+    elsewhere.open()
+    assert sorted(kernels) == [(4096,), (4096, 4096), (4096, 4096, 4096)]
+    assert told == [{"batch_invariant": True}] * 3
+    assert set(told[0]) <= {*torch._inductor.list_options()}
+    wanted = opened("packed", folder)
+    for texts in (["one"], tiny.TEXTS[:1] * 2, tiny.TEXTS, tiny.TEXTS * 40, ["two words"]):
+        column = pa.array(texts, pa.string())
+        found = elsewhere.encode(column, 65_536).embeddings
+        assert np.abs(found - wanted.encode(column, 65_536).embeddings).max() < 1e-5
+    assert len(kernels) == 3
+
+
 def refusing(fault: Exception) -> Any:
     def compiled(*_: Any) -> Any:
         raise fault
 
-    return lambda _: compiled
+    return lambda *_, **__: compiled
 
 
-def test_parts_work_where_nothing_can_be_compiled(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Triton without a C compiler: said once, and computed as it stands. Memory that runs out is another thing."""
+def test_a_machine_that_cannot_compile_is_an_error(elsewhere: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton without a C compiler: its vectors would be others than those of the rest of the run."""
     monkeypatch.setattr(torch, "compile", refusing(RuntimeError("Failed to find C compiler.\nSet CC.")))
-    part = Fused(lambda x, y: x + y)
-    assert [part(1, 2), part(3, 4)] == [3, 7]
-    assert not part.compiled
-    assert capsys.readouterr().err == (
-        "layers are slower, since torch.compile fails here: Failed to find C compiler.\n"
-    )
+    with pytest.raises(CurateError, match=r"(?s)E509.* gte cannot be compiled: Failed to find C compiler\."):
+        elsewhere.open()
     monkeypatch.setattr(torch, "compile", refusing(torch.OutOfMemoryError("full")))
-    with pytest.raises(torch.OutOfMemoryError):
-        Fused(lambda x: x)(1)
+    with pytest.raises(CurateError, match=r"E509.* no room for the encoder gte: full"):
+        elsewhere.open()
 
 
-def test_a_part_that_was_compiled_tells_its_faults(monkeypatch: pytest.MonkeyPatch) -> None:
-    def picky(x: int) -> int:
-        if x < 0:
-            raise RuntimeError("illegal memory access")
-        return x
+def test_vectors_of_compiled_parts_have_a_recipe_of_their_own(folder: Path) -> None:
+    plain = made("packed", folder).settings
+    assert made("packed", folder, compile=False).settings == plain
+    assert made("packed", folder, device="cuda", compile=False).settings == plain
+    assert made("packed", folder, device="cuda").settings == {**plain, "compiled": True}
 
-    monkeypatch.setattr(torch, "compile", lambda _: picky)
-    part = Fused(lambda x: x)
-    assert part(1) == 1
-    assert part.compiled
-    with pytest.raises(RuntimeError, match="illegal"):
-        part(-1)
+
+ENCODE = """
+import sys
+import numpy as np
+import pyarrow as pa
+from filters.encoders.options import PackedOptions, make_encoder
+folder, *counts = sys.argv[1:]
+options = {"use": "packed", "model": folder, "max_tokens": 64, "device": "cuda", "dtype": "bfloat16"}
+encoder = make_encoder(PackedOptions.model_validate(options))
+encoder.open()
+for count in counts:
+    texts = pa.array([f"text number {number}" for number in range(int(count))], pa.string())
+    made = encoder.encode(texts, 65_536).embeddings
+sys.stdout.buffer.write(np.ascontiguousarray(made).tobytes())
+"""
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_vectors_do_not_depend_on_the_batches_before(folder: Path) -> None:
+    def vectors(*counts: str) -> bytes:
+        command = [sys.executable, "-c", ENCODE, str(folder), *counts]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+
+    assert vectors("60", "3000") == vectors("3000") == vectors("7", "3000")
 
 
 class Waits(TorchDispatchMode):
