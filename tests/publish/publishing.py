@@ -25,7 +25,9 @@ from curate.running.task import Worker
 
 
 class InProcess:
-    """Does every unit here, one after the other, in the order given."""
+    """Does every unit here, one after the other, in the order given. delay: seconds after which its files are seen."""
+
+    delay = 0.0
 
     def __init__(self, root: Path, **_: Any) -> None:
         self._root = root
