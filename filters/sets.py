@@ -90,7 +90,7 @@ def _json_lines(file: Path, wanted: list[str]) -> list[dict[str, Any]]:
     decoder = msgspec.json.Decoder()
     number = 0
     try:
-        with opener(file, "rb") as lines:  # type: ignore[operator]
+        with opener(file, "rb") as lines:  # type: ignore[operator]  # one of three openers, typed apart
             for number, line in enumerate(lines, 1):
                 if not line.strip():
                     continue

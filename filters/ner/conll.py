@@ -241,7 +241,7 @@ def _lines(path: Path) -> list[str]:
 def _chunks(path: Path) -> Iterator[bytes]:
     openers = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open, ".zst": zstandard.open}
     try:
-        with openers.get(path.suffix, open)(path, "rb") as file:  # type: ignore[operator]
+        with openers.get(path.suffix, open)(path, "rb") as file:  # type: ignore[operator]  # openers, typed apart
             while chunk := file.read(1 << 20):
                 yield chunk
     except (OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError, EOFError) as cause:
